@@ -1,0 +1,118 @@
+// Package chain is the nodes Baler talks to: connections, heads followed one by one, reorgs, nonces, receipts, logs
+// and the priority fee.
+//
+// In: an endpoint's URL. Out: typed answers, each pinned to a block hash where the answer depends on the state.
+// It promises that every call ends (by the caller's context or by a timeout) and that no error text holds an
+// endpoint's path or credentials. It never decides anything about operations or transactions.
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/ethereum/go-ethereum/ethclient"
+	"github.com/ethereum/go-ethereum/rpc"
+)
+
+// DefaultTimeout bounds one request to the node.
+const DefaultTimeout = 10 * time.Second
+
+// Client is a connection to one node. It is safe for concurrent use.
+type Client struct {
+	// Client offers the typed methods; what Baler sends in batches goes through BatchCallContext.
+	*ethclient.Client
+
+	rpc     *rpc.Client
+	origin  string // scheme and host: all of the URL that may be shown
+	timeout time.Duration
+}
+
+// Dial connects to a node at an http, https, ws or wss URL. An HTTP node is not contacted before the first call.
+func Dial(ctx context.Context, rawURL string, timeout time.Duration) (*Client, error) {
+	parsed, err := url.Parse(rawURL)
+	if err != nil || parsed.Host == "" {
+		return nil, errors.New("node URL: have an unreadable URL, want http://, https://, ws:// or wss:// and a host")
+	}
+	switch parsed.Scheme {
+	case "http", "https", "ws", "wss":
+	default:
+		return nil, fmt.Errorf("node URL: have scheme %q, want http, https, ws or wss", parsed.Scheme)
+	}
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	transport, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		return nil, errors.New("node connection: the default HTTP transport has been replaced")
+	}
+	// One host takes all our traffic: keep as many idle connections as we run requests in parallel.
+	transport = transport.Clone()
+	transport.MaxIdleConnsPerHost = 64
+	c := &Client{origin: parsed.Scheme + "://" + parsed.Host, timeout: timeout}
+	c.rpc, err = rpc.DialOptions(ctx, rawURL, rpc.WithHTTPClient(&http.Client{Transport: transport, Timeout: timeout}))
+	if err != nil {
+		return nil, c.clean("connect", err)
+	}
+	c.Client = ethclient.NewClient(c.rpc)
+	return c, nil
+}
+
+// Origin is the node's scheme and host, safe to show.
+func (c *Client) Origin() string { return c.origin }
+
+// CallContext sends one request and decodes its result. A JSON-RPC error of the node stays an rpc.Error.
+func (c *Client) CallContext(ctx context.Context, result any, method string, args ...any) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return c.clean(method, c.rpc.CallContext(ctx, result, method, args...))
+}
+
+// BatchCallContext sends a batch in one round trip. The returned error is the transport's; each element has its own.
+func (c *Client) BatchCallContext(ctx context.Context, batch []rpc.BatchElem) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return c.clean("batch", c.rpc.BatchCallContext(ctx, batch))
+}
+
+// clean wraps an error without the URL that net/http puts into its own: API keys travel in paths.
+func (c *Client) clean(method string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if urlError, ok := errors.AsType[*url.Error](err); ok {
+		err = urlError.Err
+	}
+	if httpError, ok := errors.AsType[rpc.HTTPError](err); ok {
+		err = fmt.Errorf("HTTP status %d", httpError.StatusCode)
+	}
+	return &NodeError{Origin: c.origin, Method: method, err: err}
+}
+
+// NodeError is a failed request to a node. Unwrap gives the node's own rpc.Error where it answered one.
+type NodeError struct {
+	Origin string
+	Method string
+	err    error
+}
+
+func (e *NodeError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("node %s: %s: %v", e.Origin, e.Method, e.err))
+}
+
+// Unwrap returns the cause.
+func (e *NodeError) Unwrap() error { return e.err }
+
+// Answered reports whether the node itself answered with a JSON-RPC error: the request arrived and was judged.
+// Anything else (timeout, broken connection, HTTP status) leaves open whether it arrived.
+func Answered(err error) bool {
+	_, ok := errors.AsType[rpc.Error](err)
+	return ok
+}

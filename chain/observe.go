@@ -1,0 +1,112 @@
+package chain
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/rpc"
+	"github.com/holiman/uint256"
+)
+
+// Observation is what a block says about one key and its transactions.
+type Observation struct {
+	Nonce    uint64                         // of the account, after the block
+	Receipts map[common.Hash]*types.Receipt // of those transactions that are mined
+	Known    map[common.Hash]bool           // the node still knows the transaction, mined or pending
+}
+
+// Observe asks in one round trip for the account's nonce after the block and for each transaction's receipt and
+// whether the node knows it.
+func (c *Client) Observe(ctx context.Context, block common.Hash, account common.Address, transactions []common.Hash) (*Observation, error) {
+	var nonce hexutil.Uint64
+	receipts := make([]*types.Receipt, len(transactions))
+	known := make([]*struct {
+		Hash common.Hash `json:"hash"`
+	}, len(transactions))
+	batch := []rpc.BatchElem{{Method: "eth_getTransactionCount", Args: []any{account, AtHash(block)}, Result: &nonce}}
+	for i, hash := range transactions {
+		batch = append(batch,
+			rpc.BatchElem{Method: "eth_getTransactionReceipt", Args: []any{hash}, Result: &receipts[i]},
+			rpc.BatchElem{Method: "eth_getTransactionByHash", Args: []any{hash}, Result: &known[i]})
+	}
+	if err := c.BatchCallContext(ctx, batch); err != nil {
+		return nil, err
+	}
+	for _, element := range batch {
+		if element.Error != nil {
+			return nil, c.clean(element.Method, element.Error)
+		}
+	}
+	o := &Observation{Nonce: uint64(nonce), Receipts: map[common.Hash]*types.Receipt{}, Known: map[common.Hash]bool{}}
+	for i, hash := range transactions {
+		if receipts[i] != nil {
+			o.Receipts[hash] = receipts[i]
+		}
+		o.Known[hash] = known[i] != nil || receipts[i] != nil
+	}
+	return o, nil
+}
+
+// Balance returns an account's balance after a block, in wei.
+func (c *Client) Balance(ctx context.Context, block common.Hash, account common.Address) (*uint256.Int, error) {
+	var balance hexutil.U256
+	if err := c.CallContext(ctx, &balance, "eth_getBalance", account, AtHash(block)); err != nil {
+		return nil, err
+	}
+	return (*uint256.Int)(&balance), nil
+}
+
+// LogsOf returns the logs of one block that match the addresses and topics (as eth_getLogs has them).
+func (c *Client) LogsOf(ctx context.Context, block common.Hash, addresses []common.Address, topics ...[]common.Hash) ([]types.Log, error) {
+	var logs []types.Log
+	filter := map[string]any{"blockHash": block, "address": addresses, "topics": topics}
+	if err := c.CallContext(ctx, &logs, "eth_getLogs", filter); err != nil {
+		return nil, err
+	}
+	return logs, nil
+}
+
+// AtHash pins a state request to a block by its hash, as EIP-1898 writes it.
+func AtHash(block common.Hash) map[string]any { return map[string]any{"blockHash": block} }
+
+// PriorityFee suggests a priority fee in wei per gas for the next block: the median over the last blocks of what their
+// median gas unit paid. Empty blocks say nothing and are left out; without any, it is the minimum. The maximum bounds
+// what a foreign transaction, or our own bundles, can talk it up to.
+func (c *Client) PriorityFee(ctx context.Context, head *types.Header, minimum, maximum uint256.Int) (uint256.Int, error) {
+	const blocks, percentile = 10, 50
+	var history struct {
+		Reward       [][]*hexutil.Big `json:"reward"`
+		GasUsedRatio []float64        `json:"gasUsedRatio"`
+	}
+	err := c.CallContext(ctx, &history, "eth_feeHistory", hexutil.Uint(blocks), hexutil.EncodeBig(head.Number), []float64{percentile})
+	if err != nil {
+		return uint256.Int{}, err
+	}
+	var paid []*uint256.Int
+	for i, rewards := range history.Reward {
+		if len(rewards) != 1 || rewards[0] == nil || i >= len(history.GasUsedRatio) || history.GasUsedRatio[i] == 0 {
+			continue
+		}
+		fee, overflow := uint256.FromBig(rewards[0].ToInt())
+		if overflow {
+			return uint256.Int{}, fmt.Errorf("eth_feeHistory: reward of block %d is over 256 bits", i)
+		}
+		paid = append(paid, fee)
+	}
+	fee := minimum
+	if len(paid) > 0 {
+		slices.SortFunc(paid, (*uint256.Int).Cmp)
+		fee = *paid[len(paid)/2]
+	}
+	if fee.Lt(&minimum) {
+		fee = minimum
+	}
+	if !maximum.IsZero() && fee.Gt(&maximum) {
+		fee = maximum
+	}
+	return fee, nil
+}
