@@ -50,8 +50,11 @@ type UserOperation struct {
 // says that the sender is an account delegated by EIP-7702.
 var EIP7702Marker = common.Address{0x77, 0x02}
 
-// IsEIP7702 reports whether the operation's factory is the EIP-7702 marker.
-func (op *UserOperation) IsEIP7702() bool { return op.Factory != nil && *op.Factory == EIP7702Marker }
+// IsEIP7702 reports whether the operation's factory is the EIP-7702 marker. EntryPoints before v0.8 know no marker:
+// to them it is an address like any other.
+func (op *UserOperation) IsEIP7702() bool {
+	return op.Version >= V08 && op.Factory != nil && *op.Factory == EIP7702Marker
+}
 
 // Delegate returns the address the operation's own authorization delegates to, or the zero address if it
 // carries none (the delegate, if needed for the hash, then stands in the sender's code).
