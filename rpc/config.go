@@ -1,0 +1,68 @@
+package rpc
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Config is what the server is told beside its backend. The zero value of every field is a sensible default.
+type Config struct {
+	// Debug serves the debug namespace; nil: its methods do not exist. Never set it on a public port.
+	Debug DebugBackend
+
+	// Health answers GET /health: the report becomes the body, ok the status 200 or 503. Nil: always {"status":"ok"}.
+	Health func(ctx context.Context) (report any, ok bool)
+
+	// CORSOrigins are the origins whose pages a browser lets talk to the server ("*": all). Empty: none; a WebSocket
+	// whose Origin is not listed is refused.
+	CORSOrigins []string
+
+	// VirtualHosts are the names accepted in the Host header, besides IP addresses ("*": all). Nil: "localhost" while
+	// the listener is on a loopback address, else all. It keeps pages that rebind their DNS name to a loopback
+	// address from talking to a server that trusts its machine.
+	VirtualHosts []string
+
+	MaxBodyBytes    int64 // of a request or a WebSocket message; default 5 MiB
+	MaxBatchItems   int   // default 100
+	MaxBatchBytes   int   // of a batch's answer; default 25 MiB
+	MaxConnections  int   // HTTP and WebSocket together; further ones wait to be accepted; default 1024
+	MaxCalls        int   // at work at once; default 128
+	MaxWaitingCalls int   // waiting for their turn; more are refused with -32005; default 1024
+	MaxHeaderBytes  int   // default 64 KiB
+
+	CallTimeout       time.Duration // of one call, waiting included; default 30 s
+	ReadHeaderTimeout time.Duration // default 5 s
+	ReadTimeout       time.Duration // of a whole request; default 30 s
+	IdleTimeout       time.Duration // of a kept connection; default 120 s
+	ShutdownTimeout   time.Duration // for requests in flight when the server closes; default 5 s
+
+	// Logger gets the causes of internal errors. Default: slog.Default.
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	set(&c.MaxBodyBytes, 5<<20)
+	set(&c.MaxBatchItems, 100)
+	set(&c.MaxBatchBytes, 25<<20)
+	set(&c.MaxConnections, 1024)
+	set(&c.MaxCalls, 128)
+	set(&c.MaxWaitingCalls, 1024)
+	set(&c.MaxHeaderBytes, 64<<10)
+	set(&c.CallTimeout, 30*time.Second)
+	set(&c.ReadHeaderTimeout, 5*time.Second)
+	set(&c.ReadTimeout, 30*time.Second)
+	set(&c.IdleTimeout, 120*time.Second)
+	set(&c.ShutdownTimeout, 5*time.Second)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+func set[T comparable](field *T, fallback T) {
+	var zero T
+	if *field == zero {
+		*field = fallback
+	}
+}

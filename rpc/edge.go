@@ -1,0 +1,170 @@
+package rpc
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// serveHTTP is the edge: it refuses what must not get further and routes the rest.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	if !s.enter() {
+		http.Error(w, "server is closing", http.StatusServiceUnavailable)
+		return
+	}
+	defer s.requests.Done()
+
+	if !s.hostAllowed(r.Host) {
+		http.Error(w, "invalid host specified", http.StatusForbidden)
+		return
+	}
+	switch {
+	case r.URL.Path == "/health":
+		s.serveHealth(w, r)
+	case r.URL.Path != "/":
+		http.NotFound(w, r)
+	case isWebSocket(r):
+		s.serveWebSocket(w, r)
+	default:
+		s.serveCall(w, r)
+	}
+}
+
+// serveCall passes a POST on to the JSON-RPC server. It reads the body itself: go-ethereum's server cuts a chunked
+// body off at the limit and calls the rest malformed.
+func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
+	s.allowOrigin(w, r)
+	switch r.Method {
+	case http.MethodPost:
+	case http.MethodOptions:
+		w.WriteHeader(http.StatusNoContent)
+		return
+	default:
+		w.Header().Set("Allow", "POST, OPTIONS")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.cfg.MaxBodyBytes))
+	if err != nil {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			writeError(w, http.StatusRequestEntityTooLarge, codeInvalidRequest,
+				fmt.Sprintf("request too large: want at most %d bytes", s.cfg.MaxBodyBytes))
+			return
+		}
+		writeError(w, http.StatusBadRequest, codeParse, "the request could not be read")
+		return
+	}
+	if len(bytes.TrimSpace(body)) == 0 {
+		writeError(w, http.StatusOK, codeParse, "parse error: empty request")
+		return
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	s.rpc.ServeHTTP(w, r)
+}
+
+func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
+	if origin := r.Header.Get("Origin"); origin != "" && !s.originAllowed(origin) {
+		http.Error(w, "origin not allowed", http.StatusForbidden)
+		return
+	}
+	s.ws.ServeHTTP(w, r) // returns when the connection is closed and its calls are done
+}
+
+func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	s.allowOrigin(w, r)
+	var report any = map[string]string{"status": "ok"}
+	ok := true
+	if s.cfg.Health != nil {
+		report, ok = s.cfg.Health(r.Context())
+	}
+	status := http.StatusOK
+	if !ok {
+		status = http.StatusServiceUnavailable
+	}
+	body, err := json.Marshal(report)
+	if err != nil {
+		s.cfg.Logger.Error("health report", "err", err)
+		status, body = http.StatusInternalServerError, []byte(`{"status":"unknown"}`)
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	writeJSON(w, status, append(body, '\n'))
+}
+
+// allowOrigin tells a browser that the page of a listed origin may read the answer.
+func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
+	if len(s.cfg.CORSOrigins) == 0 {
+		return
+	}
+	h := w.Header()
+	h.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if origin == "" || !s.originAllowed(origin) {
+		return
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	if r.Method == http.MethodOptions {
+		h.Set("Access-Control-Allow-Methods", "POST, GET")
+		h.Set("Access-Control-Allow-Headers", "Content-Type")
+		h.Set("Access-Control-Max-Age", "600")
+	}
+}
+
+func (s *Server) originAllowed(origin string) bool {
+	return slices.ContainsFunc(s.cfg.CORSOrigins, func(allowed string) bool {
+		return allowed == "*" || strings.EqualFold(allowed, origin)
+	})
+}
+
+// hostAllowed is the protection against DNS rebinding: a page can make its own name resolve to a loopback address,
+// but not make the browser send another Host.
+func (s *Server) hostAllowed(hostport string) bool {
+	host := hostport
+	if name, _, err := net.SplitHostPort(hostport); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	if host == "" || net.ParseIP(host) != nil || s.anyHost {
+		return true
+	}
+	if s.cfg.VirtualHosts == nil {
+		return strings.EqualFold(host, "localhost")
+	}
+	return slices.ContainsFunc(s.cfg.VirtualHosts, func(allowed string) bool {
+		return allowed == "*" || strings.EqualFold(allowed, host)
+	})
+}
+
+func isWebSocket(r *http.Request) bool {
+	return r.Method == http.MethodGet && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
+}
+
+// writeError answers a request that never became a call; such an answer has a null id.
+func writeError(w http.ResponseWriter, status, code int, message string) {
+	text, err := json.Marshal(message)
+	if err != nil {
+		text = []byte(`"error"`)
+	}
+	body := append([]byte(`{"jsonrpc":"2.0","id":null,"error":{"code":`), strconv.Itoa(code)...)
+	body = append(body, `,"message":`...)
+	body = append(body, text...)
+	writeJSON(w, status, append(body, "}}\n"...))
+}
+
+func writeJSON(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that does not listen any more is no failure
+}
