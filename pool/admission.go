@@ -1,0 +1,347 @@
+package pool
+
+import (
+	"fmt"
+	"strconv"
+
+	"baler/erc7562"
+	"baler/gas"
+	"baler/rejection"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/holiman/uint256"
+)
+
+// Add admits a validated operation. A refusal is a *rejection.Rejection and leaves the pool as it was, except that
+// the operation's entities were seen. Offering the identical operation again is no error and changes nothing.
+//
+// An operation replaces another with the same sender and nonce if both its fees are higher by
+// ReplacementFeeIncreasePercent, also if a builder has the other in flight: only one of the two can be mined, and the
+// claim stays with the builder.
+func (p *Pool) Add(op *Operation) (Added, error) {
+	if p.ops[op.Hash] != nil {
+		return Added{Known: true}, nil
+	}
+	if clock := op.clock(); op.ValidUntil != 0 && op.ValidUntil <= p.now(clock) {
+		return Added{}, reject(rejection.OutOfTimeRange, timeRange(op), "operation expired: valid until %d, the head is at %d",
+			op.ValidUntil, p.now(clock))
+	}
+	old, err := p.slot(op)
+	if err != nil {
+		return Added{}, err
+	}
+	if old != nil {
+		if err := p.outbids(op, old); err != nil {
+			return Added{}, err
+		}
+	}
+	for _, check := range []func(*Operation, *entry) error{p.checkRoles, p.checkReputation, p.checkCounts, p.checkDeposit} {
+		if err := check(op, old); err != nil {
+			return Added{}, err
+		}
+	}
+	e := p.newEntry(op)
+	victims, err := p.victims(e, old)
+	if err != nil {
+		return Added{}, err
+	}
+	return p.admit(e, old, victims)
+}
+
+// Precheck finds the cheap reasons to refuse an operation before it is validated. Known says that the identical
+// operation is in the pool. Only the operation, its hash and its EntryPoint need to be set.
+func (p *Pool) Precheck(op *Operation) (known bool, err error) {
+	if p.ops[op.Hash] != nil {
+		return true, nil
+	}
+	for _, x := range op.all() {
+		if p.status(x.address) == Banned {
+			return false, rejectStatus(x, Banned)
+		}
+	}
+	l := p.lanes[newLaneKey(op.EntryPoint.Address, op.Op.Sender, &op.Op.Nonce)]
+	if l == nil {
+		return false, nil
+	}
+	if old := l.at(op.Op.NonceSequence()); old != nil {
+		return false, p.outbids(op, old)
+	}
+	return false, nil
+}
+
+func (l *lane) at(seq uint64) *entry {
+	first := l.first().seq
+	if seq < first || seq-first >= uint64(len(l.entries)) {
+		return nil
+	}
+	return l.entries[seq-first]
+}
+
+// slot finds the operation's place in its lane: the operation it would replace, or nil if it would be a new first or
+// last one. A nonce that was used, or that leaves a gap, is refused as the EntryPoint would.
+func (p *Pool) slot(op *Operation) (*entry, error) {
+	k := newLaneKey(op.EntryPoint.Address, op.Op.Sender, &op.Op.Nonce)
+	seq := op.Op.NonceSequence()
+	next := seq - min(seq, op.NonceAhead) // the chain's sequence when it was validated
+	if mined, ok := p.history.sequence(k); ok {
+		next = max(next, mined)
+	}
+	if l := p.lanes[k]; l != nil {
+		if old := l.at(seq); old != nil {
+			return old, nil
+		}
+		if seq == l.last().seq+1 || seq == next && seq+1 == l.first().seq {
+			return nil, nil
+		}
+		return nil, rejectNonce(op, "have sequence %d, want %d to %d", seq, l.first().seq, l.last().seq+1)
+	}
+	if seq != next {
+		return nil, rejectNonce(op, "have sequence %d, want %d", seq, next)
+	}
+	return nil, nil
+}
+
+func rejectNonce(op *Operation, format string, args ...any) error {
+	return reject(rejection.EntryPointRejected, rejection.Data{Sender: new(op.Op.Sender)},
+		"AA25 invalid account nonce: %s", fmt.Sprintf(format, args...))
+}
+
+// outbids refuses a replacement that does not raise both fees enough.
+func (p *Pool) outbids(op *Operation, old *entry) error {
+	have, was := op.fees(), old.fees()
+	want := gas.Fees{
+		MaxFee:      gas.AddPercent(was.MaxFee, p.config.ReplacementFeeIncreasePercent),
+		MaxPriority: gas.AddPercent(was.MaxPriority, p.config.ReplacementFeeIncreasePercent),
+	}
+	if have.Covers(want) && have.MaxFee.Gt(&was.MaxFee) {
+		return nil
+	}
+	return rejection.New(rejection.InvalidFields,
+		"replacement underpriced: have maxFeePerGas %s and maxPriorityFeePerGas %s, want at least %s and %s (pending: %v)",
+		have.MaxFee.Dec(), have.MaxPriority.Dec(), want.MaxFee.Dec(), want.MaxPriority.Dec(), old.Hash)
+}
+
+// checkRoles refuses an address in the role of an account and of another entity at once (STO-040), associated storage
+// in another operation's account (STO-041), and delegations of one account to different contracts (AUTH-040).
+func (p *Pool) checkRoles(op *Operation, old *entry) error {
+	sender := op.Op.Sender
+	if a := p.accounts[sender]; a != nil && a.refsBeside(old) != 0 {
+		return reject(rejection.OpcodeViolation, rejection.Data{Sender: new(sender), Rule: "STO-040"},
+			"sender %v is an entity of another pending operation", sender)
+	}
+	for _, x := range op.entities() {
+		a := p.accounts[x.address]
+		if a == nil || a.sent == 0 || old != nil && x.address == sender && a.sent == 1 {
+			continue
+		}
+		d := x.data()
+		d.Rule = "STO-040"
+		return reject(rejection.OpcodeViolation, d, "%v %v is the sender of another pending operation", x.role, x.address)
+	}
+	for _, contract := range op.AssociatedStorageIn {
+		if a := p.accounts[contract]; contract != sender && a != nil && a.sent != 0 {
+			return reject(rejection.OpcodeViolation, rejection.Data{Sender: new(sender), Rule: "STO-041"},
+				"uses associated storage in %v, the sender of another pending operation", contract)
+		}
+	}
+	return p.checkDelegate(op, old)
+}
+
+// refsBeside counts the operations that name the address as an entity, without the one to be replaced.
+func (a *account) refsBeside(old *entry) int {
+	if old != nil && has(a.refs, old) {
+		return len(a.refs) - 1
+	}
+	return len(a.refs)
+}
+
+func has(set map[*entry]struct{}, e *entry) bool { _, ok := set[e]; return ok }
+
+func (p *Pool) checkDelegate(op *Operation, old *entry) error {
+	a := p.accounts[op.Op.Sender]
+	if op.Op.Authorization == nil || a == nil {
+		return nil
+	}
+	others := a.authorized
+	if old != nil && old.Op.Authorization != nil {
+		others--
+	}
+	if others == 0 || a.delegate == op.Op.Authorization.Address {
+		return nil
+	}
+	return reject(rejection.OpcodeViolation, rejection.Data{Sender: new(op.Op.Sender), Rule: "AUTH-040"},
+		"sender %v has pending operations with a delegation to %v: have %v", op.Op.Sender, a.delegate, op.Op.Authorization.Address)
+}
+
+// checkReputation refuses banned entities (GREP-010) and more than a few operations of throttled ones (GREP-020).
+func (p *Pool) checkReputation(op *Operation, old *entry) error {
+	for _, x := range op.all() {
+		switch p.status(x.address) {
+		case Banned:
+			return rejectStatus(x, Banned)
+		case Throttled:
+			if p.pending(x, old) >= p.config.ThrottledEntityCount {
+				return rejectStatus(x, Throttled)
+			}
+		case OK:
+		}
+	}
+	return nil
+}
+
+func rejectStatus(x entity, s Status) error {
+	return reject(rejection.Throttled, x.data(), "%v %v is %v", x.role, x.address, s)
+}
+
+// pending is the number of pending operations that name the address as sender or as another entity, without the one that
+// would be replaced.
+func (p *Pool) pending(x entity, old *entry) uint64 {
+	a := p.accounts[x.address]
+	if a == nil {
+		return 0
+	}
+	n := a.sent + a.refsBeside(old)
+	if old != nil && old.Op.Sender == x.address {
+		n--
+	}
+	return uint64(n)
+}
+
+// checkCounts limits the operations of an unstaked sender (UREP-010) and of an unstaked factory or paymaster
+// (UREP-020). Staked entities face no limit (SREP-040).
+func (p *Pool) checkCounts(op *Operation, old *entry) error {
+	for _, x := range op.all() {
+		if x.staked || p.listed[x.address] == allowed {
+			continue
+		}
+		limit := p.config.SameSenderCount
+		if x.role != erc7562.Sender {
+			limit = p.allowedUnstaked(x.address)
+		}
+		n := p.pending(x, old)
+		if n < limit {
+			continue
+		}
+		d := x.data()
+		d.MinimumStake = p.config.MinStake.Hex()
+		d.MinimumUnstakeDelay = "0x" + strconv.FormatUint(p.config.MinUnstakeDelay, 16)
+		return reject(rejection.StakeTooLow, d, "unstaked %v %v has %d pending operations, the most allowed are %d",
+			x.role, x.address, n, limit)
+	}
+	return nil
+}
+
+// checkDeposit refuses an operation whose paymaster could not pay for it beside all its others (EREP-010).
+func (p *Pool) checkDeposit(op *Operation, old *entry) error {
+	if op.Op.Paymaster == nil {
+		return nil
+	}
+	k := paymasterKey{op.EntryPoint.Address, *op.Op.Paymaster}
+	var deposit, sum uint256.Int
+	if d := p.paymasters[k]; d != nil {
+		deposit, sum = d.deposit, d.reserved
+	}
+	if old != nil && old.Op.Paymaster != nil && *old.Op.Paymaster == k.paymaster {
+		sum.Sub(&sum, &old.Prefund)
+	}
+	_, overflow := sum.AddOverflow(&sum, &op.Prefund)
+	if !overflow && !sum.Gt(&deposit) {
+		return nil
+	}
+	return reject(rejection.PaymasterDepositLow, rejection.Data{Paymaster: op.Op.Paymaster},
+		"paymaster %v has a deposit of %s wei, its pending operations and this one need %s wei", k.paymaster, deposit.Dec(), sum.Dec())
+}
+
+// victims chooses whom to evict so that the newcomer fits: the last operations of lanes, worst paying first, each
+// paying less than the newcomer. Operations a builder holds stay, and so do those of the newcomer's sender.
+func (p *Pool) victims(e *entry, old *entry) ([]*entry, error) {
+	size := p.bytes + e.size
+	if old != nil {
+		size -= old.size
+	}
+	if size <= p.config.MaxBytes {
+		return nil, nil
+	}
+	need := size - p.config.MaxBytes
+	var list []*entry
+	for w := p.tails.walkBack(); w.peek() != nil; w.next() {
+		v := w.peek()
+		if v.worthAt(p.tails.base).compare(e.worthAt(p.tails.base)) >= 0 {
+			break
+		}
+		if v.lane.account.claim.tokens != 0 || v.Op.Sender == e.Op.Sender {
+			continue
+		}
+		list = append(list, v)
+		if v.size >= need {
+			return list, nil
+		}
+		need -= v.size
+	}
+	return nil, rejection.New(rejection.InvalidFields,
+		"fees too low: the pool is full (%d of %d bytes) and no pending operation pays less than this one", p.bytes, p.config.MaxBytes)
+}
+
+// admit puts the operation in and counts it (opsSeen). If that bans one of its entities it leaves again.
+func (p *Pool) admit(e, old *entry, victims []*entry) (Added, error) {
+	var added Added
+	for _, v := range victims {
+		added.Removed = append(added.Removed, p.cut(v, Evicted, erc7562.NoEntity)...)
+	}
+	if old != nil {
+		p.swap(old, e)
+		p.settle(old.Operation, Replaced, erc7562.NoEntity)
+		p.forgive(old.Operation, e.Operation)
+		added.Replaced = &old.Hash
+		added.Removed = append(added.Removed, Removed{old.Operation, Replaced})
+	} else {
+		p.attach(e)
+	}
+	p.count(e.Operation, seen)
+	for _, x := range e.all() {
+		if p.status(x.address) == Banned {
+			added.Removed = append(added.Removed, p.purge(x.address)...)
+		}
+	}
+	if p.ops[e.Hash] == nil {
+		return added, reject(rejection.Throttled, rejection.Data{}, "an entity of the operation is banned")
+	}
+	return added, nil
+}
+
+// forgive takes back opsSeen of an entity that a replacement removed from the pool (GREP-050).
+func (p *Pool) forgive(old, op *Operation) {
+	stays := make(map[common.Address]bool, 4)
+	for _, x := range op.all() {
+		stays[x.address] = true
+	}
+	for _, x := range old.all() {
+		if x.counted() && !stays[x.address] && (x.staked || x.role != erc7562.Factory) {
+			p.update(x.address, unseen)
+		}
+	}
+}
+
+// data names the entity in a rejection.
+func (x entity) data() rejection.Data {
+	a := new(x.address)
+	switch x.role {
+	case erc7562.Sender:
+		return rejection.Data{Sender: a}
+	case erc7562.Factory:
+		return rejection.Data{Factory: a}
+	case erc7562.Paymaster:
+		return rejection.Data{Paymaster: a}
+	case erc7562.Aggregator:
+		return rejection.Data{Aggregator: a}
+	default:
+		return rejection.Data{}
+	}
+}
+
+func timeRange(op *Operation) rejection.Data {
+	return rejection.Data{
+		ValidAfter: "0x" + strconv.FormatUint(op.ValidAfter, 16),
+		ValidUntil: "0x" + strconv.FormatUint(op.ValidUntil, 16),
+	}
+}

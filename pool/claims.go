@@ -1,0 +1,146 @@
+package pool
+
+import (
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// claim is a builder's hold on a sender. All operations of a sender, at every EntryPoint, belong to one builder at a
+// time: a second bundle with another operation of it could invalidate the first.
+//
+// A builder claims operations by hash; it holds the sender as long as it holds one of them. If a claimed operation is
+// replaced in the pool, the claim stays with its place under the old hash: the builder may have the old operation in
+// flight, and nobody else may take the new one until the builder releases what it knows of.
+type claim struct {
+	builder string
+	until   uint64 // last block number it holds for
+	tokens  int    // hashes held
+}
+
+func (c *claim) free(builder string) bool { return c.tokens == 0 || c.builder == builder }
+
+// Claim hands operations to a builder until the head passes a block number. It returns the hashes it could not hand
+// over: unknown ones, and those whose sender another builder holds. Claiming again prolongs the claim.
+func (p *Pool) Claim(builder string, hashes []common.Hash, until uint64) (refused []common.Hash) {
+	for _, h := range hashes {
+		e := p.tokens[h]
+		if e == nil {
+			e = p.ops[h]
+		}
+		if e == nil || !e.lane.account.claim.free(builder) {
+			refused = append(refused, h)
+			continue
+		}
+		p.claim(e, h, builder, until)
+	}
+	return refused
+}
+
+// ExtendClaim prolongs a builder's claims until a block number. Hashes it does not hold are returned.
+func (p *Pool) ExtendClaim(builder string, hashes []common.Hash, until uint64) (missing []common.Hash) {
+	for _, h := range hashes {
+		e := p.tokens[h]
+		if e == nil || e.lane.account.claim.builder != builder {
+			missing = append(missing, h)
+			continue
+		}
+		c := &e.lane.account.claim
+		c.until = max(c.until, until)
+	}
+	return missing
+}
+
+// Release takes operations back from a builder. Those it does not hold are passed over.
+func (p *Pool) Release(builder string, hashes []common.Hash) {
+	for _, h := range hashes {
+		e := p.tokens[h]
+		if e == nil || e.lane.account.claim.builder != builder {
+			continue
+		}
+		p.drop(e, h)
+	}
+}
+
+// ReleaseAll takes everything back from a builder, which is known to be gone.
+func (p *Pool) ReleaseAll(builder string) {
+	for _, a := range p.held {
+		if a.claim.builder == builder {
+			p.releaseSender(a)
+		}
+	}
+}
+
+// Holder returns the builder that holds the operation's sender, or "".
+func (p *Pool) Holder(hash common.Hash) string {
+	e := p.ops[hash]
+	if e == nil {
+		return ""
+	}
+	return e.lane.account.claim.builder
+}
+
+func (p *Pool) claim(e *entry, hash common.Hash, builder string, until uint64) {
+	a := e.lane.account
+	a.claim.builder = builder
+	a.claim.until = max(a.claim.until, until)
+	p.held[a.address] = a
+	if p.tokens[hash] != nil {
+		return
+	}
+	p.tokens[hash] = e
+	e.tokens = append(e.tokens, hash)
+	a.claim.tokens++
+}
+
+// drop gives one claimed hash up.
+func (p *Pool) drop(e *entry, hash common.Hash) {
+	delete(p.tokens, hash)
+	e.tokens = slices.DeleteFunc(e.tokens, func(t common.Hash) bool { return t == hash })
+	a := e.lane.account
+	if a.claim.tokens--; a.claim.tokens == 0 {
+		a.claim = claim{}
+		delete(p.held, a.address)
+	}
+}
+
+// unclaim gives up every hash an operation is claimed under.
+func (p *Pool) unclaim(e *entry) {
+	for len(e.tokens) != 0 {
+		p.drop(e, e.tokens[len(e.tokens)-1])
+	}
+}
+
+func (p *Pool) releaseSender(a *account) {
+	for _, l := range a.lanes {
+		for _, e := range l.entries {
+			p.unclaim(e)
+		}
+	}
+}
+
+// expireClaims frees the senders whose claim ended before the head.
+func (p *Pool) expireClaims() {
+	for _, a := range p.held {
+		if a.claim.until < p.head.Number {
+			p.releaseSender(a)
+		}
+	}
+}
+
+// Held lists the hashes a builder has claimed.
+func (p *Pool) Held(builder string) []common.Hash {
+	var hashes []common.Hash
+	for _, a := range p.held {
+		if a.claim.builder != builder {
+			continue
+		}
+		for _, l := range a.lanes {
+			for _, e := range l.entries {
+				hashes = append(hashes, e.tokens...)
+			}
+		}
+	}
+	slices.SortFunc(hashes, common.Hash.Cmp)
+	return hashes
+}
