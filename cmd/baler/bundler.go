@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+
+	"baler/chain"
+	"baler/entrypoint"
+	"baler/event"
+	"baler/node"
+	"baler/rpc"
+	"baler/signer"
+	"baler/telemetry"
+	"baler/txsender"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+)
+
+// bundler is a running bundler: the pipeline and its JSON-RPC server.
+type bundler struct {
+	url   string
+	group *errgroup.Group
+	stop  context.CancelFunc
+}
+
+// startBundler wires a bundler to a node and returns when it serves. client and heads stay the caller's.
+func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.Client, entryPoints []entrypoint.EntryPoint,
+	keys []signer.Signer, log *slog.Logger, sinks ...event.Sink,
+) (*bundler, error) {
+	chainID, err := client.ChainID(ctx)
+	if err != nil {
+		return nil, badSetting("--node_http: %w", err)
+	}
+	config, err := s.nodeConfig(chainID, entryPoints, keys, log)
+	if err != nil {
+		return nil, err
+	}
+	sink := telemetry.Fan(append([]event.Sink{telemetry.Log(log)}, sinks...)...)
+	pipeline, err := node.New(config, client, heads, txsender.NewRaw(client), sink, log)
+	if err != nil {
+		return nil, err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.RPC.RPCAddr)
+	if err != nil {
+		return nil, badSetting("--rpc_addr: %w", err)
+	}
+	server := rpc.NewServer(pipeline, s.RPC.config(pipeline, log))
+	ctx, stop := context.WithCancel(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return pipeline.Run(ctx) })
+	group.Go(func() error { return server.Serve(ctx, listener) })
+	b := &bundler{url: "http://" + listener.Addr().String(), group: group, stop: stop}
+	select {
+	case <-pipeline.Started():
+		return b, nil
+	case <-ctx.Done():
+		return nil, errors.Join(context.Cause(ctx), b.wait())
+	}
+}
+
+// wait returns when the bundler has stopped. That its context ended is no error.
+func (b *bundler) wait() error {
+	err := b.group.Wait()
+	b.stop()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// close stops the bundler and waits for it.
+func (b *bundler) close() error {
+	b.stop()
+	return b.wait()
+}
+
+// dialNode connects to the node's HTTP endpoint, and to its WebSocket endpoint if there is one.
+func dialNode(ctx context.Context, httpURL, wsURL string) (client, heads *chain.Client, err error) {
+	if client, err = chain.Dial(ctx, httpURL, 0); err != nil {
+		return nil, nil, badSetting("--node_http: %w", err)
+	}
+	if wsURL == "" {
+		return client, nil, nil
+	}
+	if heads, err = chain.Dial(ctx, wsURL, 0); err != nil {
+		client.Close()
+		return nil, nil, badSetting("--node_ws: %w", err)
+	}
+	return client, heads, nil
+}
+
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+func printf(w io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(w, format, args...) }

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"baler/devchain"
+	"baler/load"
+
+	"github.com/schollz/progressbar/v3"
+)
+
+// demoCommand runs the whole way of a user operation on an embedded chain.
+type demoCommand struct {
+	Ops       int           `help:"Operations to send, over all EntryPoints." default:"200" group:"Demo"`
+	Accounts  int           `help:"Accounts that send them." default:"20" group:"Demo"`
+	BlockTime time.Duration `help:"Time between blocks." default:"1s" group:"Demo"`
+	JSON      bool          `help:"Print one JSON object instead of the table." name:"json" group:"Demo"`
+
+	entryPointSettings
+	bundlerSettings
+}
+
+// errNotAllIncluded is the demo's failure.
+var errNotAllIncluded = errors.New("not every operation was included")
+
+// AfterApply sets what the demo is by default: two senders, a free port, and quiet.
+func (c *demoCommand) AfterApply() error {
+	if c.Senders.NumSigners == 0 {
+		c.Senders.NumSigners = 2
+	}
+	return nil
+}
+
+// Run starts the stack, sends the load through the bundler's public JSON-RPC, and prints the report.
+func (c *demoCommand) Run(ctx context.Context, out console) error {
+	versions, err := c.versions()
+	if err != nil {
+		return err
+	}
+	if c.Accounts < len(versions) || c.Ops < c.Accounts {
+		return badSetting("--ops %d --accounts %d: want at least one account for each of %d EntryPoints, and one operation for each account",
+			c.Ops, c.Accounts, len(versions))
+	}
+	c.RPC.RPCAddr = "127.0.0.1:0"
+	c.Log.LogLevel = max(c.Log.LogLevel, slog.LevelWarn)
+	stack, err := startStack(ctx, stackSettings{
+		chain:       devchain.Config{Mining: devchain.Interval, BlockTime: c.BlockTime, FundedKeys: signerKeys + 1},
+		entryPoints: c.entryPointSettings, bundler: c.bundlerSettings,
+	}, c.Log.logger(out))
+	if err != nil {
+		return err
+	}
+	report, err := load.Run(ctx, c.load(stack, out))
+	if err = errors.Join(err, stack.close()); err != nil {
+		return err
+	}
+	if err := printReport(report, c.JSON, out); err != nil {
+		return err
+	}
+	if !report.OK(c.Ops) {
+		return fmt.Errorf("%w: %d of %d included, %d failed", errNotAllIncluded, report.Totals.Included, c.Ops, report.Totals.Failed)
+	}
+	return nil
+}
+
+func (c *demoCommand) load(stack *stack, out console) load.Config {
+	contracts := stack.chain.Contracts()
+	config := load.Config{
+		BundlerURL: stack.bundler.url, NodeURL: stack.chain.HTTPURL(), Ops: c.Ops, Accounts: c.Accounts,
+		FundingKey: stack.chain.Keys()[signerKeys], Multicall3: contracts.Multicall3, SponsoredPercent: 25,
+		Progress: progress(c.Ops, out, c.JSON),
+	}
+	for _, ep := range stack.entryPoints {
+		config.Targets = append(config.Targets, load.Target{
+			EntryPoint: ep, Factory: contracts.AccountFactories[ep.Version],
+			Paymaster: contracts.Paymasters[ep.Version], PaymasterSigner: contracts.PaymasterSigner,
+		})
+	}
+	return config
+}
+
+// progress draws a bar of included operations while the load runs, on a terminal only.
+func progress(ops int, out console, quiet bool) func(load.Progress) {
+	if quiet || !isTerminal(out.err) {
+		return nil
+	}
+	bar := progressbar.NewOptions(ops, progressbar.OptionSetWriter(out.err), progressbar.OptionShowCount(),
+		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(40), progressbar.OptionSetDescription(string(load.Preparing)))
+	return func(p load.Progress) {
+		bar.Describe(fmt.Sprintf("%s: %d accepted", p.Stage, p.Accepted))
+		_ = bar.Set(p.Included)
+	}
+}
+
+func printReport(report *load.Report, asJSON bool, out console) error {
+	if asJSON {
+		encoder := json.NewEncoder(out.out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(report)
+	}
+	return report.WriteTable(out.out)
+}

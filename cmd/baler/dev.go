@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"baler/chain"
+	"baler/devchain"
+	"baler/entrypoint"
+	"baler/event"
+	"baler/signer"
+	"baler/userop"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
+)
+
+// devCommand runs a chain and a bundler until interrupted.
+type devCommand struct {
+	ChainID   uint64        `help:"Chain id." default:"1337" group:"Chain"`
+	BlockTime time.Duration `help:"Time between blocks." default:"1s" group:"Chain"`
+	NodeAddr  string        `help:"Address of the chain's JSON-RPC, HTTP and WebSocket." default:"127.0.0.1:8545" group:"Chain"`
+	ReadyFile string        `help:"Write endpoints, keys and addresses as JSON to this file when ready." placeholder:"FILE" group:"Chain"`
+
+	entryPointSettings
+	bundlerSettings
+}
+
+// signerKeys is how many of the chain's funded keys may be bundle senders; the others are the user's.
+const signerKeys = 4
+
+// Run runs until the context ends.
+func (c *devCommand) Run(ctx context.Context, out console) error {
+	if c.Senders.NumSigners == 0 {
+		c.Senders.NumSigners = 1
+	}
+	c.RPC.RPCDebug = true
+	log := c.Log.logger(out)
+	stack, err := startStack(ctx, stackSettings{
+		chain:       devchain.Config{ChainID: c.ChainID, Mining: devchain.Interval, BlockTime: c.BlockTime, HTTPAddr: c.NodeAddr, FundedKeys: signerKeys + 10},
+		entryPoints: c.entryPointSettings, bundler: c.bundlerSettings,
+	}, log)
+	if err != nil {
+		return err
+	}
+	ready := stack.describe()
+	ready.print(out)
+	if c.ReadyFile != "" {
+		err = ready.write(c.ReadyFile)
+	}
+	if err == nil {
+		err = stack.bundler.wait()
+	}
+	return errors.Join(err, stack.close())
+}
+
+// stack is an embedded chain and a bundler on it.
+type stack struct {
+	chain       *devchain.Chain
+	client      *chain.Client
+	heads       *chain.Client
+	bundler     *bundler
+	entryPoints []entrypoint.EntryPoint
+}
+
+type stackSettings struct {
+	chain       devchain.Config
+	entryPoints entryPointSettings
+	bundler     bundlerSettings
+}
+
+// startStack starts the chain, then the bundler against the chain's public JSON-RPC, as if it were anybody's node.
+func startStack(ctx context.Context, s stackSettings, log *slog.Logger, sinks ...event.Sink) (_ *stack, err error) {
+	if _, err := s.entryPoints.versions(); err != nil { // before a port is taken
+		return nil, err
+	}
+	st := &stack{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, st.close())
+		}
+	}()
+	if st.chain, err = devchain.Start(ctx, s.chain); err != nil {
+		if errors.Is(err, devchain.ErrConfig) || errors.Is(err, syscall.EADDRINUSE) {
+			err = settingsError{err}
+		}
+		return nil, err
+	}
+	if st.client, st.heads, err = dialNode(ctx, st.chain.HTTPURL(), st.chain.WSURL()); err != nil {
+		return nil, err
+	}
+	if st.entryPoints, err = s.entryPoints.deployed(ctx, st.client); err != nil {
+		return nil, err
+	}
+	var keys []signer.Signer
+	for _, key := range st.chain.Keys()[:signerKeys] {
+		keys = append(keys, signer.NewPrivateKey(key))
+	}
+	st.bundler, err = startBundler(ctx, s.bundler, st.client, st.heads, st.entryPoints, keys, log, sinks...)
+	return st, err
+}
+
+func (st *stack) close() error {
+	var errs []error
+	if st.bundler != nil {
+		errs = append(errs, st.bundler.close())
+	}
+	if st.heads != nil {
+		st.heads.Close()
+	}
+	if st.client != nil {
+		st.client.Close()
+	}
+	if st.chain != nil {
+		errs = append(errs, st.chain.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// readyReport is what a client of `baler dev` needs to know.
+type readyReport struct {
+	BundlerURL string        `json:"bundler_url"`
+	NodeURL    string        `json:"node_url"`
+	NodeWSURL  string        `json:"node_ws_url"`
+	ChainID    uint64        `json:"chain_id"`
+	Keys       []string      `json:"keys"` // hex, funded, and none of the bundler's
+	Contracts  readyContract `json:"contracts"`
+}
+
+type readyContract struct {
+	EntryPoints        map[string]common.Address `json:"entry_points"`
+	AccountFactories   map[string]common.Address `json:"account_factories"`
+	Paymasters         map[string]common.Address `json:"paymasters"`
+	PaymasterSignerKey string                    `json:"paymaster_signer_key"`
+	Simple7702Accounts map[string]common.Address `json:"simple_7702_accounts"`
+	TokenPaymaster     common.Address            `json:"token_paymaster"`
+	Multicall3         common.Address            `json:"multicall3"`
+	Counter            common.Address            `json:"counter"`
+}
+
+func (st *stack) describe() readyReport {
+	contracts := st.chain.Contracts()
+	report := readyReport{
+		BundlerURL: st.bundler.url, NodeURL: st.chain.HTTPURL(), NodeWSURL: st.chain.WSURL(), ChainID: st.chain.ChainID(),
+		Contracts: readyContract{
+			EntryPoints: make(map[string]common.Address), AccountFactories: byVersion(contracts.AccountFactories),
+			Paymasters: byVersion(contracts.Paymasters), Simple7702Accounts: byVersion(contracts.Simple7702Accounts),
+			PaymasterSignerKey: hexutil.Encode(crypto.FromECDSA(contracts.PaymasterSigner)),
+			TokenPaymaster:     contracts.TokenPaymaster, Multicall3: contracts.Multicall3, Counter: contracts.Counter,
+		},
+	}
+	for _, ep := range st.entryPoints {
+		report.Contracts.EntryPoints[ep.Version.String()] = ep.Address
+	}
+	for _, key := range st.chain.Keys()[signerKeys:] {
+		report.Keys = append(report.Keys, hexutil.Encode(crypto.FromECDSA(key)))
+	}
+	return report
+}
+
+func byVersion(addresses map[userop.Version]common.Address) map[string]common.Address {
+	named := make(map[string]common.Address, len(addresses))
+	for version, address := range addresses {
+		named[version.String()] = address
+	}
+	return named
+}
+
+// write puts the report into a file in one step: whoever waits for the file never reads half of it.
+func (r readyReport) write(path string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(path), ".ready-*")
+	if err != nil {
+		return badSetting("--ready_file: %w", err)
+	}
+	_, err = temporary.Write(append(text, '\n'))
+	if err = errors.Join(err, temporary.Close()); err == nil {
+		err = os.Rename(temporary.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("--ready_file: %w", err)
+	}
+	return nil
+}
+
+func (r readyReport) print(out console) {
+	printf(out.out, "\nBaler is ready. These keys are known to everybody: use them on this chain only.\n\n")
+	printf(out.out, "  bundler  %s\n  node     %s\n           %s\n  chain id %d\n", r.BundlerURL, r.NodeURL, r.NodeWSURL, r.ChainID)
+	for _, version := range userop.Versions() {
+		name := version.String()
+		if ep, served := r.Contracts.EntryPoints[name]; served {
+			printf(out.out, "\n  EntryPoint v%s   %s\n  account factory   %s\n  paymaster         %s\n", name, ep, r.Contracts.AccountFactories[name], r.Contracts.Paymasters[name])
+		}
+	}
+	printf(out.out, "\n  paymaster signer  %s\n  funded keys\n", r.Contracts.PaymasterSignerKey)
+	for _, key := range r.Keys {
+		printf(out.out, "    %s\n", key)
+	}
+	printf(out.out, "\nTry it:\n\n  curl -s -H 'content-type: application/json' %s \\\n    -d '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"eth_supportedEntryPoints\",\"params\":[]}'\n", r.BundlerURL)
+	printf(out.out, "\nCtrl-C stops both.\n\n")
+}

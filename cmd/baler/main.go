@@ -1,0 +1,95 @@
+// Command baler bundles ERC-4337 user operations and gets them mined.
+//
+// Flags, environment and a TOML file are read into one settings struct here; the parts are wired together here;
+// signals end here. Everything else is in the packages.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes of the program.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // it ran, and did not reach its goal
+	exitSettings = 2 // a setting is missing or wrong
+)
+
+// cli is the command line.
+type cli struct {
+	Config configFile `help:"TOML file with settings; its keys are flag names. Flags and environment come before it." placeholder:"FILE"`
+
+	Demo demoCommand `cmd:"" help:"Run a chain, a bundler and a load of real operations, and print what happened."`
+	Dev  devCommand  `cmd:"" help:"Run a chain and a bundler until interrupted, and print how to reach them."`
+	Node nodeCommand `cmd:"" help:"Run the bundler against a node."`
+	Load loadCommand `cmd:"" help:"Send a load of real operations to any bundler, and report."`
+}
+
+// settingsError is a missing or wrong setting: one line, exit code 2.
+type settingsError struct{ err error }
+
+func (e settingsError) Error() string { return e.err.Error() }
+func (e settingsError) Unwrap() error { return e.err }
+
+func badSetting(format string, args ...any) error { return settingsError{fmt.Errorf(format, args...)} }
+
+// console is where a command reads and writes; tests have their own.
+type console struct{ out, err io.Writer }
+
+func main() {
+	// The first signal asks for a clean stop; a second one ends the process as usual.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], console{os.Stdout, os.Stderr}))
+}
+
+// run parses the arguments, runs the command, and returns the exit code.
+func run(ctx context.Context, args []string, c console) int {
+	var line cli
+	exited := -1
+	parser, err := newParser(&line, kong.Writers(c.out, c.err), kong.Exit(func(code int) { exited = code }))
+	if err != nil {
+		_, _ = fmt.Fprintln(c.err, "baler:", err)
+		return exitSettings
+	}
+	parsed, err := parser.Parse(hyphenate(args))
+	if exited >= 0 { // --help
+		return exited
+	}
+	if err == nil {
+		parsed.BindTo(ctx, (*context.Context)(nil))
+		err = parsed.Run(c)
+	}
+	return exitCode(err, c)
+}
+
+func exitCode(err error, c console) int {
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintln(c.err, "baler:", err)
+	if _, ok := errors.AsType[settingsError](err); ok {
+		return exitSettings
+	}
+	if _, ok := errors.AsType[*kong.ParseError](err); ok {
+		return exitSettings
+	}
+	return exitFailed
+}
+
+func newParser(line *cli, options ...kong.Option) (*kong.Kong, error) {
+	return kong.New(line, append([]kong.Option{
+		kong.Name("baler"),
+		kong.Description("An ERC-4337 bundler. Each flag is also an environment variable: --node-http is BALER_NODE_HTTP."),
+		kong.DefaultEnvars("BALER"),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	}, options...)...)
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"baler/signer"
+)
+
+// nodeCommand runs the bundler against a node.
+type nodeCommand struct {
+	NodeHTTP          string   `help:"URL of the node's JSON-RPC over HTTP." name:"node-http" placeholder:"URL" group:"Node"`
+	NodeWS            string   `help:"URL of the node's WebSocket, for new heads; without it heads are polled." name:"node-ws" placeholder:"URL" group:"Node"`
+	SignerPrivateKeys []string `help:"Private keys in hex, one bundle sender each. Better given as BALER_SIGNER_PRIVATE_KEYS." placeholder:"KEY" group:"Bundle senders"`
+
+	entryPointSettings
+	bundlerSettings
+}
+
+// Run runs until the context ends.
+func (c *nodeCommand) Run(ctx context.Context, out console) error {
+	if c.NodeHTTP == "" {
+		return badSetting("--node_http is missing: the URL of the node, such as http://127.0.0.1:8545")
+	}
+	keys, err := signer.ParsePrivateKeys(splitKeys(c.SignerPrivateKeys))
+	if err != nil {
+		return badSetting("--signer_private_keys: %w", err)
+	}
+	log := c.Log.logger(out)
+	client, heads, err := dialNode(ctx, c.NodeHTTP, c.NodeWS)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	if heads != nil {
+		defer heads.Close()
+	}
+	entryPoints, err := c.deployed(ctx, client)
+	if err != nil {
+		return err
+	}
+	b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, log)
+	if err != nil {
+		return err
+	}
+	log.Info("baler is running", "rpc", b.url, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
+	return b.wait()
+}
+
+// splitKeys takes keys separated by commas or white space, as files and environments have them.
+func splitKeys(given []string) []string {
+	var keys []string
+	for _, text := range given {
+		keys = append(keys, strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })...)
+	}
+	return keys
+}

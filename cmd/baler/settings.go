@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"math/big"
+	"slices"
+	"time"
+
+	"baler/bundlesender"
+	"baler/chain"
+	"baler/entrypoint"
+	"baler/erc7562"
+	"baler/gas"
+	"baler/node"
+	"baler/pool"
+	"baler/proposer"
+	"baler/rpc"
+	"baler/signer"
+	"baler/userop"
+	"baler/validation"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/holiman/uint256"
+	"github.com/lmittmann/tint"
+)
+
+// bundlerSettings are the settings of the bundler itself, wherever its chain comes from. The names are the seed's; the
+// ERCs' constants have the ERCs' values as defaults.
+type bundlerSettings struct {
+	Senders    senderSettings    `embed:"" group:"Bundle senders"`
+	Proposals  proposerSettings  `embed:"" group:"Bundles and fees"`
+	Mempool    poolSettings      `embed:"" group:"Mempool"`
+	Validation validatorSettings `embed:"" group:"Validation"`
+	RPC        rpcSettings       `embed:"" group:"JSON-RPC"`
+	Log        logSettings       `embed:"" group:"Logs"`
+}
+
+type senderSettings struct {
+	NumSigners                      int    `help:"How many of the keys get a bundle sender; 0: all." default:"0"`
+	Beneficiary                     string `help:"Address that takes the bundles' fees. Default: each signer its own." placeholder:"ADDRESS"`
+	BundlingMode                    string `help:"auto: bundles are sent by themselves; manual: on debug_bundler_sendBundleNow." enum:"auto,manual" default:"auto"`
+	BundleMaxSendIntervalMillis     uint64 `help:"Also build a bundle when so long none was tried, in milliseconds; 0: new blocks only." default:"0"`
+	MaxBlocksToWaitForMine          uint64 `help:"Blocks after which a transaction that is not mined is replaced." default:"2"`
+	ReplacementFeePercentIncrease   uint64 `help:"How much more a replacement pays, in both fees, in percent." default:"10"`
+	MaxReplacementUnderpricedBlocks uint64 `help:"Underpriced and priced out for more than so many blocks, a transaction is cancelled." default:"20"`
+	MaxCancellationFeeIncreases     uint64 `help:"Fee increases after which cancelling is given up." default:"15"`
+}
+
+type proposerSettings struct {
+	PriorityFeeModeKind              string `help:"What an operation must pay: priority_fee_increase_percent (its priority fee N% above the bundle's) or base_fee_percent (N% of the base fee)." default:"priority_fee_increase_percent" placeholder:"KIND"`
+	PriorityFeeModeValue             uint64 `help:"The N of the priority fee mode." default:"0"`
+	BundleBaseFeeOverheadPercent     uint64 `help:"Added to the next base fee for the bundle's max fee, in percent." default:"27"`
+	BundlePriorityFeeOverheadPercent uint64 `help:"Added to the oracle's priority fee, in percent." default:"0"`
+	MinPriorityFeePerGas             uint64 `help:"Least priority fee of a bundle, in wei per gas." default:"1000000"`
+	MaxPriorityFeePerGas             uint64 `help:"Most that the oracle may suggest, in wei per gas; 0: no limit." default:"100000000000"`
+	MaxBundleSize                    int    `help:"Most operations of a bundle." default:"128"`
+	MaxBundleGas                     uint64 `help:"Most gas of a bundle." default:"16777216"`
+	BundlePacking                    string `help:"priority: the first operation that does not fit ends the bundle; fill: it is passed over." enum:"priority,fill" default:"priority"`
+	MinBundleProfit                  int64  `help:"Least profit a bundle must be expected to make, in wei." default:"0"`
+}
+
+type poolSettings struct {
+	MinReplacementFeeIncreasePercentage uint64   `help:"How much higher both fees of an operation must be to replace another, in percent." default:"10"`
+	SameSenderMempoolCount              uint64   `help:"Operations of one unstaked sender (SAME_SENDER_MEMPOOL_COUNT)." default:"4"`
+	SameUnstakedEntityMempoolCount      uint64   `help:"Operations of one unstaked factory or paymaster (SAME_UNSTAKED_ENTITY_MEMPOOL_COUNT)." default:"10"`
+	MaxSizeInBytes                      uint64   `help:"Memory for operations, in bytes; the worst paying leave first." default:"268435456"`
+	AllowList                           []string `help:"Entities that no count or reputation limits." placeholder:"ADDRESS"`
+	BlockList                           []string `help:"Entities whose operations are refused." placeholder:"ADDRESS"`
+}
+
+type validatorSettings struct {
+	MaxVerificationGas         uint64 `help:"Verification gas limits must be lower (MAX_VERIFICATION_GAS)." default:"500000"`
+	PreVerificationOverheadGas uint64 `help:"Asked for beside the calldata's gas (PRE_VERIFICATION_OVERHEAD_GAS)." default:"50000"`
+	MaxUseropSize              int    `help:"Most bytes of a packed operation (MAX_USEROP_SIZE)." name:"max-userop-size" default:"8192"`
+	MinStakeValue              string `help:"Stake of a staked entity, in wei (MIN_STAKE_VALUE)." default:"1000000000000000000"`
+	MinUnstakeDelay            uint64 `help:"Unstake delay of a staked entity, in seconds (MIN_UNSTAKE_DELAY)." default:"86400"`
+	ExpirySlack                uint64 `help:"An operation must stay valid for so many seconds." default:"30"`
+}
+
+type rpcSettings struct {
+	RPCAddr    string        `help:"Address of the JSON-RPC server, HTTP and WebSocket." name:"rpc-addr" default:"127.0.0.1:3000"`
+	RPCDebug   bool          `help:"Serve the debug_bundler methods. Never on a public address." name:"rpc-debug"`
+	RPCCors    []string      `help:"Origins whose pages may call the server." name:"rpc-cors" placeholder:"ORIGIN"`
+	RPCVhosts  []string      `help:"Names accepted in the Host header. Default: localhost on loopback, all elsewhere." name:"rpc-vhosts" placeholder:"NAME"`
+	RPCTimeout time.Duration `help:"Time for one call." name:"rpc-timeout" default:"30s"`
+}
+
+type logSettings struct {
+	LogLevel  slog.Level `help:"debug, info, warn or error." default:"info"`
+	LogFormat string     `help:"pretty or json." enum:"pretty,json" default:"pretty"`
+}
+
+func (s logSettings) logger(c console) *slog.Logger {
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: s.LogLevel}))
+	}
+	return slog.New(tint.NewHandler(c.err, &tint.Options{Level: s.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal(c.err)}))
+}
+
+// nodeConfig turns the settings into the pipeline's configuration, or says which setting is wrong.
+func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.EntryPoint, keys []signer.Signer, log *slog.Logger) (node.Config, error) {
+	var config node.Config
+	keys, err := s.Senders.choose(keys)
+	if err != nil {
+		return config, err
+	}
+	mode, err := gas.ParsePriorityFeeMode(s.Proposals.PriorityFeeModeKind, s.Proposals.PriorityFeeModeValue)
+	if err != nil {
+		return config, badSetting("--priority_fee_mode_kind: %w", err)
+	}
+	packing, err := proposer.ParsePacking(s.Proposals.BundlePacking)
+	if err != nil {
+		return config, badSetting("--bundle_packing: %w", err)
+	}
+	beneficiary, err := optionalAddress("--beneficiary", s.Senders.Beneficiary)
+	if err != nil {
+		return config, err
+	}
+	minStake, err := uint256.FromDecimal(s.Validation.MinStakeValue)
+	if err != nil {
+		return config, badSetting("--min_stake_value: have %q, want wei in decimal", s.Validation.MinStakeValue)
+	}
+	mempool, err := s.Mempool.config(minStake, s.Validation.MinUnstakeDelay)
+	if err != nil {
+		return config, err
+	}
+	config = node.Config{
+		ChainID: chainID, EntryPoints: entryPoints, Signers: keys, Beneficiary: beneficiary,
+		BundleInterval: time.Duration(s.Senders.BundleMaxSendIntervalMillis) * time.Millisecond,
+		MinPriorityFee: *uint256.NewInt(s.Proposals.MinPriorityFeePerGas),
+		MaxPriorityFee: *uint256.NewInt(s.Proposals.MaxPriorityFeePerGas),
+		LookupBlocks:   10_000, HistorySize: 100_000,
+		Pool:       mempool,
+		Proposer:   s.Proposals.config(mode, packing),
+		Validation: s.Validation.config(),
+		Sender:     s.Senders.config(),
+		Follow:     chain.FollowOptions{Log: log},
+	}
+	config.Estimation.PreVerification = config.Validation.PreVerification
+	config.Estimation.MaxVerificationGas = s.Validation.MaxVerificationGas
+	return config, nil
+}
+
+// choose returns the keys that get a sender.
+func (s senderSettings) choose(keys []signer.Signer) ([]signer.Signer, error) {
+	switch {
+	case s.NumSigners < 0 || s.NumSigners > len(keys):
+		return nil, badSetting("--num_signers: have %d, want 0 (all) to %d, the number of keys", s.NumSigners, len(keys))
+	case s.NumSigners == 0:
+		return keys, nil
+	default:
+		return keys[:s.NumSigners], nil
+	}
+}
+
+func (s senderSettings) config() bundlesender.Config {
+	config := bundlesender.DefaultConfig()
+	config.MaxBlocksToWaitForMine = s.MaxBlocksToWaitForMine
+	config.ReplacementFeePercentIncrease = s.ReplacementFeePercentIncrease
+	config.MaxReplacementUnderpricedBlocks = s.MaxReplacementUnderpricedBlocks
+	config.MaxCancellationFeeIncreases = s.MaxCancellationFeeIncreases
+	config.Manual = s.BundlingMode == "manual"
+	return config
+}
+
+func (s proposerSettings) config(mode gas.PriorityFeeMode, packing proposer.Packing) proposer.Config {
+	config := proposer.DefaultConfig()
+	config.PriorityFeeMode = mode
+	config.Packing = packing
+	config.BaseFeeOverheadPercent = s.BundleBaseFeeOverheadPercent
+	config.PriorityFeeOverheadPercent = s.BundlePriorityFeeOverheadPercent
+	config.MaxBundleSize = s.MaxBundleSize
+	config.MaxBundleGas = s.MaxBundleGas
+	config.MinProfit = big.NewInt(s.MinBundleProfit)
+	return config
+}
+
+func (s poolSettings) config(minStake *uint256.Int, minUnstakeDelay uint64) (pool.Config, error) {
+	config := pool.DefaultConfig()
+	config.ReplacementFeeIncreasePercent = s.MinReplacementFeeIncreasePercentage
+	config.SameSenderCount = s.SameSenderMempoolCount
+	config.SameUnstakedEntityCount = s.SameUnstakedEntityMempoolCount
+	config.MaxBytes = s.MaxSizeInBytes
+	config.MinStake, config.MinUnstakeDelay = *minStake, minUnstakeDelay
+	var err error
+	if config.Allow, err = addresses("--allow_list", s.AllowList); err != nil {
+		return config, err
+	}
+	config.Block, err = addresses("--block_list", s.BlockList)
+	return config, err
+}
+
+func (s validatorSettings) config() validation.Config {
+	limits := erc7562.DefaultLimits()
+	limits.MaxVerificationGas = s.MaxVerificationGas
+	limits.MaxUserOpSize = s.MaxUseropSize
+	return validation.Config{
+		Limits: limits, PreVerification: gas.PreVerification{OverheadGas: s.PreVerificationOverheadGas}, ExpirySlack: s.ExpirySlack,
+	}
+}
+
+func (s rpcSettings) config(n *node.Node, log *slog.Logger) rpc.Config {
+	config := rpc.Config{Health: n.Health, CORSOrigins: s.RPCCors, VirtualHosts: s.RPCVhosts, CallTimeout: s.RPCTimeout, Logger: log}
+	if s.RPCDebug {
+		config.Debug = n
+	}
+	return config
+}
+
+// entryPointSettings are the EntryPoint versions to serve.
+type entryPointSettings struct {
+	EntryPoint []string `help:"EntryPoint versions to serve: 0.6, 0.7, 0.8, 0.9 or all." default:"all" placeholder:"VERSION"`
+}
+
+// versions returns the versions chosen, newest first: the preferred EntryPoint is the newest.
+func (s entryPointSettings) versions() ([]userop.Version, error) {
+	if slices.Contains(s.EntryPoint, "all") {
+		versions := userop.Versions()
+		slices.Reverse(versions)
+		return versions, nil
+	}
+	var versions []userop.Version
+	for _, text := range s.EntryPoint {
+		version, err := userop.ParseVersion(text)
+		if err != nil {
+			return nil, badSetting("--entry_point: %w", err)
+		}
+		if !slices.Contains(versions, version) {
+			versions = append(versions, version)
+		}
+	}
+	if len(versions) == 0 {
+		return nil, badSetting("--entry_point: no version given")
+	}
+	return versions, nil
+}
+
+// deployed returns the canonical EntryPoints of the versions, and complains about those without code on the chain. With
+// `all`, those that are not deployed are left out.
+func (s entryPointSettings) deployed(ctx context.Context, client *chain.Client) ([]entrypoint.EntryPoint, error) {
+	versions, err := s.versions()
+	if err != nil {
+		return nil, err
+	}
+	var found []entrypoint.EntryPoint
+	for _, version := range versions {
+		ep := entrypoint.Canonical(version)
+		code, err := client.Code(ctx, common.Hash{}, ep.Address)
+		if err != nil {
+			return nil, badSetting("--node_http: %w", err)
+		}
+		switch {
+		case len(code) > 0:
+			found = append(found, ep)
+		case !slices.Contains(s.EntryPoint, "all"):
+			return nil, badSetting("--entry_point: EntryPoint v%s has no code at %s on this chain", version, ep.Address)
+		}
+	}
+	if len(found) == 0 {
+		return nil, badSetting("--entry_point: no EntryPoint is deployed on this chain")
+	}
+	return found, nil
+}
+
+func optionalAddress(flag, text string) (common.Address, error) {
+	if text == "" {
+		return common.Address{}, nil
+	}
+	list, err := addresses(flag, []string{text})
+	if err != nil {
+		return common.Address{}, err
+	}
+	return list[0], nil
+}
+
+func addresses(flag string, texts []string) ([]common.Address, error) {
+	var list []common.Address
+	for _, text := range texts {
+		if !common.IsHexAddress(text) {
+			return nil, badSetting("%s: have %q, want an address", flag, text)
+		}
+		list = append(list, common.HexToAddress(text))
+	}
+	return list, nil
+}

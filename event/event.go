@@ -1,0 +1,123 @@
+// Package event is what happens in Baler, as values: logs, metrics, the live page and tests all read these.
+//
+// It holds the types and nothing else. Whoever does something says so once, through a [Sink].
+package event
+
+import (
+	"baler/gas"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/holiman/uint256"
+)
+
+// Event is one thing that happened. The set is closed.
+//
+//sumtype:decl
+type Event interface{ event() }
+
+// Sink takes events. It must not block.
+type Sink func(Event)
+
+// HeadSeen: a block joined the canonical chain.
+type HeadSeen struct {
+	Number  uint64
+	Hash    common.Hash
+	Removed int // blocks that left the canonical chain before it
+}
+
+// OperationAdded: an operation was accepted into the pool.
+type OperationAdded struct {
+	Hash       common.Hash
+	EntryPoint common.Address
+	Sender     common.Address
+	Nonce      uint256.Int
+	Replaced   *common.Hash // the operation it took the place of
+}
+
+// OperationRejected: an operation was refused at the door.
+type OperationRejected struct {
+	Hash       common.Hash
+	EntryPoint common.Address
+	Sender     common.Address
+	Code       int // JSON-RPC error code
+	Message    string
+}
+
+// OperationSkipped: an operation stays in the pool, but was left out of a bundle.
+type OperationSkipped struct {
+	Hash   common.Hash
+	Signer common.Address
+	Reason string
+}
+
+// OperationRemoved: an operation left the pool without being mined.
+type OperationRemoved struct {
+	Hash   common.Hash
+	Reason string
+}
+
+// OperationMined: an operation is in a block, whoever bundled it.
+type OperationMined struct {
+	Hash    common.Hash
+	Tx      common.Hash
+	Block   uint64
+	Success bool
+	GasUsed uint256.Int // gas
+	GasCost uint256.Int // wei
+}
+
+// OperationRevived: the block that held an operation left the canonical chain; it waits in the pool again.
+type OperationRevived struct{ Hash common.Hash }
+
+// SenderMoved: a bundle sender changed its state.
+type SenderMoved struct {
+	Signer   common.Address
+	From, To string
+	Cause    string
+	Block    uint64
+}
+
+// BundleSent: a transaction was submitted, and this is how the node answered.
+type BundleSent struct {
+	Signer         common.Address
+	EntryPoint     common.Address
+	Tx             common.Hash
+	Nonce          uint64
+	Operations     int // 0: a cancellation
+	GasLimit       uint64
+	Fees           gas.Fees
+	ExpectedProfit uint256.Int // wei
+	Answer         string      // class of the node's answer
+	Text           string      // the node's own words, where it refused
+}
+
+// BundleMined: a transaction of ours is in a block.
+type BundleMined struct {
+	Signer     common.Address
+	Tx         common.Hash
+	Block      uint64
+	Operations int
+	Success    bool
+	GasUsed    uint64
+	Cost       uint256.Int // wei the signer paid
+	Earned     uint256.Int // wei the EntryPoint collected from the operations
+}
+
+// Alert: something needs a person.
+type Alert struct {
+	Signer common.Address
+	Kind   string
+	Text   string
+}
+
+func (HeadSeen) event()          {}
+func (OperationAdded) event()    {}
+func (OperationRejected) event() {}
+func (OperationSkipped) event()  {}
+func (OperationRemoved) event()  {}
+func (OperationMined) event()    {}
+func (OperationRevived) event()  {}
+func (SenderMoved) event()       {}
+func (BundleSent) event()        {}
+func (BundleMined) event()       {}
+func (Alert) event()             {}

@@ -1,0 +1,278 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"math/big"
+
+	"baler/bundlesender"
+	"baler/event"
+	"baler/gas"
+	"baler/pool"
+	"baler/proposer"
+	"baler/txsender"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
+	"github.com/holiman/uint256"
+)
+
+// do carries out one effect of the machine.
+func (w *worker) do(ctx context.Context, effect bundlesender.Effect) {
+	switch e := effect.(type) {
+	case bundlesender.Propose:
+		w.propose(ctx, e)
+	case bundlesender.Abort:
+		if cancel := w.aborts[e.Seq]; cancel != nil {
+			cancel()
+		}
+	case bundlesender.Submit:
+		bundle := w.bundles[e.Seq]
+		w.task(func() { w.submit(ctx, e, bundle) })
+	case bundlesender.Cancel:
+		w.task(func() { w.cancel(ctx, e) })
+	case bundlesender.Observe:
+		w.answerObserve(ctx, e)
+	case bundlesender.Release:
+		w.node.pool.look(func(p *pool.Pool) { p.Release(w.builder, e.Operations) })
+	case bundlesender.Settle:
+		w.settle(e)
+	case bundlesender.Revive:
+		w.revive(ctx, e)
+	case bundlesender.Forget:
+		for _, id := range e.Attempts {
+			delete(w.sent, id)
+		}
+	case bundlesender.Backoff:
+		w.task(func() { w.backOff(ctx, e) })
+	case bundlesender.Alert:
+		w.alert(e.Kind.String(), "bundle sender: "+e.Kind.String())
+	case bundlesender.Moved:
+		w.node.sink(event.SenderMoved{
+			Signer: w.key.Address(), From: e.From.String(), To: e.To.String(), Cause: e.Cause.String(), Block: w.machine.Status().Head,
+		})
+	case bundlesender.ManualDone:
+		if answer := w.calls[e.Call]; answer != nil {
+			answer <- manualAnswer{e.Hash, e.Err}
+			delete(w.calls, e.Call)
+		}
+	}
+}
+
+// propose asks the proposer for a bundle, beside the loop.
+func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
+	w.restartInterval()
+	ctx, cancel := context.WithCancel(ctx)
+	w.aborts[e.Seq] = cancel
+	w.task(func() {
+		proposal, err := w.proposal(ctx, e)
+		if err != nil {
+			if ctx.Err() == nil {
+				w.node.log.Warn("proposing a bundle failed", "signer", w.builder, "err", err)
+			}
+			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: bundlesender.ProposerError})
+			return
+		}
+		w.node.pool.remove(proposal.Removed)
+		for _, skip := range proposal.Skipped {
+			w.node.sink(event.OperationSkipped{Hash: skip.Hash, Signer: w.key.Address(), Reason: skip.String()})
+		}
+		if proposal.Bundle == nil {
+			if proposal.Reason == proposer.SignerBalanceLow {
+				w.alert("signer balance low", "the signer's balance pays for no bundle: fund it")
+			}
+			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: nothingReason(proposal.Reason)})
+			return
+		}
+		w.inbox.post(message{bundle: proposal.Bundle, event: bundlesender.BundleReady{
+			Seq: e.Seq, Fees: proposal.Bundle.Fees, GasLimit: proposal.Bundle.GasLimit,
+			Operations: proposal.Bundle.Hashes(), Claimed: proposal.Bundle.Hashes(),
+		}})
+	})
+}
+
+// proposal builds a bundle on the current head.
+func (w *worker) proposal(ctx context.Context, e bundlesender.Propose) (*proposer.Proposal, error) {
+	head := w.node.head.Load()
+	priority, err := head.priorityFee(ctx, w.node)
+	if err != nil {
+		return nil, err
+	}
+	balance, err := w.node.balance(ctx, head, w.key.Address())
+	if err != nil {
+		return nil, err
+	}
+	return w.proposer.Propose(ctx, proposer.Request{
+		Builder: w.builder, Head: head.header, BaseFee: head.baseFee, Priority: priority, Floor: e.Floor,
+		Beneficiary: w.beneficiary(), Balance: balance, ClaimUntil: head.number() + claimBlocks,
+	})
+}
+
+// nothingReason is the machine's reading of why there is no bundle.
+func nothingReason(r proposer.Reason) bundlesender.NothingReason {
+	switch r {
+	case proposer.NoOperations, proposer.NothingFits:
+		return bundlesender.NoOperations
+	case proposer.NoneLeftAfterFeeFilter, proposer.Unprofitable, proposer.SignerBalanceLow:
+		return bundlesender.NoneLeftAfterFeeFilter
+	case proposer.NoneLeftAfterSimulation:
+		return bundlesender.NoneLeftAfterSimulation
+	case proposer.Proposed:
+		return bundlesender.ProposerError // a bundle that is not there
+	default:
+		return bundlesender.ProposerError
+	}
+}
+
+func (w *worker) beneficiary() common.Address {
+	if to := w.node.config.Beneficiary; to != (common.Address{}) {
+		return to
+	}
+	return w.key.Address()
+}
+
+// submit signs the bundle and relays it. The machine hears of the signed transaction before the relay does.
+func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *proposer.Bundle) {
+	outcome := bundlesender.Submitted{Attempt: e.Attempt.ID, Outcome: bundlesender.NotSent}
+	if bundle == nil {
+		w.post(outcome)
+		return
+	}
+	tx, err := w.key.SignTx(ctx, w.bundleTx(e.Attempt, bundle), w.node.chainID())
+	if err != nil {
+		w.node.log.Error("signing a bundle failed", "signer", w.builder, "err", err)
+		w.post(outcome)
+		return
+	}
+	w.inbox.post(message{tx: tx, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
+	answer := w.relay.Send(ctx, tx)
+	sent := event.BundleSent{
+		Signer: w.key.Address(), EntryPoint: bundle.EntryPoint.Address, Tx: tx.Hash(), Nonce: tx.Nonce(), Operations: len(bundle.Ops),
+		GasLimit: bundle.GasLimit, Fees: bundle.Fees, Answer: string(answer.Class), Text: answer.Text,
+	}
+	if profit := bundle.ExpectedProfit(); profit.Sign() > 0 {
+		sent.ExpectedProfit.SetFromBig(profit)
+	}
+	w.node.sink(sent)
+	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer.Class)
+	w.post(outcome)
+}
+
+func (w *worker) bundleTx(attempt bundlesender.Attempt, bundle *proposer.Bundle) *types.Transaction {
+	to := bundle.EntryPoint.Address
+	if len(bundle.Authorizations) > 0 {
+		chainID, _ := uint256.FromBig(w.node.chainID())
+		return types.NewTx(&types.SetCodeTx{
+			ChainID: chainID, Nonce: attempt.Nonce, GasTipCap: &bundle.Fees.MaxPriority, GasFeeCap: &bundle.Fees.MaxFee,
+			Gas: bundle.GasLimit, To: to, Value: new(uint256.Int), Data: bundle.CallData, AuthList: bundle.Authorizations,
+		})
+	}
+	return types.NewTx(&types.DynamicFeeTx{
+		ChainID: w.node.chainID(), Nonce: attempt.Nonce, GasTipCap: bundle.Fees.MaxPriority.ToBig(), GasFeeCap: bundle.Fees.MaxFee.ToBig(),
+		Gas: bundle.GasLimit, To: &to, Value: new(big.Int), Data: bundle.CallData,
+	})
+}
+
+// cancel frees the nonce: an empty transaction to the key itself, at the least fees that replace what waits.
+func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
+	config := w.node.config
+	head := w.node.head.Load()
+	fees := gas.BundleFees(head.baseFee, config.MinPriorityFee, e.Floor, config.Proposer.BaseFeeOverheadPercent, 0)
+	outcome := bundlesender.CancelSubmitted{Attempt: e.Attempt, Fees: fees, Outcome: bundlesender.NotSent}
+	to := w.key.Address()
+	tx, err := w.key.SignTx(ctx, types.NewTx(&types.DynamicFeeTx{
+		ChainID: w.node.chainID(), Nonce: e.Nonce, GasTipCap: fees.MaxPriority.ToBig(), GasFeeCap: fees.MaxFee.ToBig(), Gas: params.TxGas, To: &to,
+	}), w.node.chainID())
+	if err != nil {
+		w.node.log.Error("signing a cancellation failed", "signer", w.builder, "err", err)
+		w.post(outcome)
+		return
+	}
+	w.inbox.post(message{tx: tx, event: bundlesender.Signed{Attempt: e.Attempt, Hash: tx.Hash(), Fees: fees}})
+	answer := w.relay.Send(ctx, tx)
+	w.node.sink(event.BundleSent{
+		Signer: to, Tx: tx.Hash(), Nonce: tx.Nonce(), GasLimit: params.TxGas, Fees: fees, Answer: string(answer.Class), Text: answer.Text,
+	})
+	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer.Class)
+	w.post(outcome)
+}
+
+// outcomeOf is the machine's reading of a node's answer.
+func outcomeOf(class txsender.Class) bundlesender.Outcome {
+	switch class {
+	case txsender.Accepted:
+		return bundlesender.Accepted
+	case txsender.AlreadyKnown:
+		return bundlesender.AlreadyKnown
+	case txsender.ReplacementUnderpriced:
+		return bundlesender.ReplacementUnderpriced
+	case txsender.Underpriced, txsender.BelowBaseFee, txsender.PoolFull:
+		return bundlesender.Underpriced
+	case txsender.NonceTooLow:
+		return bundlesender.NonceTooLow
+	case txsender.InsufficientFunds:
+		return bundlesender.InsufficientFunds
+	case txsender.ConditionNotMet:
+		return bundlesender.ConditionNotMet
+	case txsender.Rejected, txsender.NonceTooHigh, txsender.FeeCapExceeded, txsender.GasLimitTooHigh, txsender.IntrinsicGasTooLow:
+		return bundlesender.Rejected
+	case txsender.Unknown:
+		return bundlesender.Unknown
+	default:
+		return bundlesender.Unknown
+	}
+}
+
+// answerObserve reads the key's nonce and transactions at the current head.
+func (w *worker) answerObserve(ctx context.Context, e bundlesender.Observe) {
+	head := w.node.head.Load()
+	observed := bundlesender.Observed{Seq: e.Seq, Number: head.number(), Hash: head.header.Hash()}
+	observation, err := w.observe(ctx, observed.Hash, nil)
+	if err != nil {
+		w.node.log.Warn("reading the signer's nonce failed", "signer", w.builder, "err", err)
+		observed.Failed = true
+	} else {
+		observed.Observation = *observation
+	}
+	w.post(observed)
+}
+
+// backOff waits and says so.
+func (w *worker) backOff(ctx context.Context, e bundlesender.Backoff) {
+	if pause(ctx, backoffTime(e.Attempt)) == nil {
+		w.post(bundlesender.Retry{Seq: e.Seq})
+	}
+}
+
+// revive takes a transaction that a reorg un-mined back into flight.
+func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
+	until := w.node.head.Load().number() + claimBlocks
+	w.node.pool.look(func(p *pool.Pool) { p.Claim(w.builder, e.Operations, until) })
+	w.relayAgain(ctx, e.Attempt)
+}
+
+// relayAgain sends the same signed bytes once more. Whatever the answer is, the transaction stays tracked.
+func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
+	tx := w.sent[id]
+	if tx == nil {
+		return
+	}
+	answer := w.relay.Send(ctx, tx)
+	w.node.log.Info("transaction relayed again", "signer", w.builder, "tx", tx.Hash(), "answer", answer.Class, "text", answer.Text)
+}
+
+// settle accounts for a mined transaction. Its operations were settled with the block's logs; those that it did not
+// mine (it reverted) are free for the next bundle.
+func (w *worker) settle(e bundlesender.Settle) {
+	receipt := w.mined[e.Hash]
+	delete(w.mined, e.Hash)
+	w.node.pool.look(func(p *pool.Pool) { p.Release(w.builder, e.Operations) })
+	if receipt == nil {
+		return
+	}
+	w.node.sink(w.node.accounting(w.key.Address(), receipt, len(e.Operations)))
+}
+
+// errNoSender is the answer to a manual call when no bundle sender is left.
+var errNoSender = errors.New("no bundle sender is running")

@@ -1,0 +1,51 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"baler/pool"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// staleHead is the age of the head from which the node is not healthy: the chain, or the way to it, stands still.
+const staleHead = 90 * time.Second
+
+// Health is the report of GET /health.
+type Health struct {
+	Status     string         `json:"status"` // "ok", or what is wrong
+	ChainID    uint64         `json:"chainId"`
+	Head       uint64         `json:"head"`
+	HeadAgeMS  int64          `json:"headAgeMs"`
+	Operations int            `json:"operations"` // pending
+	Senders    []SenderHealth `json:"senders"`
+}
+
+// SenderHealth is one bundle sender.
+type SenderHealth struct {
+	Signer common.Address `json:"signer"`
+	State  string         `json:"state"`
+	Since  uint64         `json:"since"` // block
+}
+
+// Health reports whether the node sees its chain.
+func (n *Node) Health(context.Context) (any, bool) {
+	report := Health{Status: "ok", ChainID: n.config.ChainID}
+	if at := n.head.Load(); at == nil {
+		report.Status = errNotReady.Error()
+	} else {
+		age := time.Since(at.seen)
+		report.Head, report.HeadAgeMS = at.number(), age.Milliseconds()
+		if age > staleHead {
+			report.Status = fmt.Sprintf("no new block for %s", age.Round(time.Second))
+		}
+	}
+	n.pool.look(func(p *pool.Pool) { report.Operations = p.Len() })
+	for _, w := range n.workers {
+		status := w.current()
+		report.Senders = append(report.Senders, SenderHealth{w.key.Address(), status.State.String(), status.Since})
+	}
+	return report, report.Status == "ok"
+}

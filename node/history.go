@@ -1,0 +1,65 @@
+package node
+
+import (
+	"sync"
+
+	"baler/rpc"
+	"baler/userop"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// minedOperation is an operation seen in a block.
+type minedOperation struct {
+	op         *userop.UserOperation // nil: it never was in our pool
+	entryPoint common.Address
+	inclusion  rpc.Inclusion
+}
+
+// history remembers the operations last mined, so that a wallet that polls for its receipt costs the node nothing while
+// there is none and little when there is. What it has forgotten is found through the chain's logs.
+type history struct {
+	mu       sync.Mutex
+	capacity int
+	mined    map[common.Hash]minedOperation
+	order    []common.Hash // oldest first; may hold hashes that a reorg took out
+}
+
+func newHistory(capacity int) *history {
+	return &history{capacity: capacity, mined: make(map[common.Hash]minedOperation)}
+}
+
+func (h *history) add(hash common.Hash, m minedOperation) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if known, ok := h.mined[hash]; ok {
+		if m.op == nil {
+			m.op = known.op
+		}
+	} else {
+		h.order = append(h.order, hash)
+	}
+	h.mined[hash] = m
+	for len(h.order) > h.capacity {
+		delete(h.mined, h.order[0])
+		h.order = h.order[1:]
+	}
+}
+
+func (h *history) get(hash common.Hash) (minedOperation, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m, ok := h.mined[hash]
+	return m, ok
+}
+
+// unmine forgets what the block held: it left the canonical chain.
+func (h *history) unmine(block common.Hash) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for hash, m := range h.mined {
+		if m.inclusion.BlockHash == block {
+			delete(h.mined, hash)
+		}
+	}
+}

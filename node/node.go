@@ -1,0 +1,201 @@
+// Package node runs the pipeline: it is the shell around the pure core, and owns its goroutines.
+//
+// In: heads of the chain, operations from the RPC surface, calls of operators. Out: bundles on their way, and events
+// that say what happened. Node.Run owns every goroutine: one follows the heads, one runs each bundle sender, and each
+// effect that takes time runs under its sender; when Run returns all of them have ended.
+//
+// It decides nothing itself: validity is validation's, the choice the proposer's, and what happens to a transaction the
+// bundle sender's.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"baler/bundlesender"
+	"baler/chain"
+	"baler/entrypoint"
+	"baler/estimation"
+	"baler/event"
+	"baler/evm"
+	"baler/gas"
+	"baler/pool"
+	"baler/proposer"
+	"baler/signer"
+	"baler/txsender"
+	"baler/validation"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/holiman/uint256"
+)
+
+// claimBlocks is how many blocks beyond the head a claim holds. A living builder prolongs its claims with every head.
+const claimBlocks = 10
+
+// Config is what the pipeline is made of.
+type Config struct {
+	ChainID     uint64
+	EntryPoints []entrypoint.EntryPoint // the preferred one first
+	Signers     []signer.Signer         // one bundle sender each
+	Beneficiary common.Address          // takes the fees; zero: each signer its own
+
+	BundleInterval time.Duration // bundle_max_send_interval_millis; 0: off
+	MinPriorityFee uint256.Int   // wei per gas, whatever the oracle says
+	MaxPriorityFee uint256.Int   // wei per gas; 0: no ceiling
+	LookupBlocks   uint64        // how far back receipts of forgotten operations are looked for
+	HistorySize    int           // mined operations remembered
+
+	Pool       pool.Config
+	Proposer   proposer.Config
+	Validation validation.Config
+	Estimation estimation.Config
+	Sender     bundlesender.Config
+	Follow     chain.FollowOptions
+}
+
+// Node is a bundler: one pool, one validator, N bundle senders.
+type Node struct {
+	config    Config
+	chain     *chain.Client
+	heads     *chain.Client // WebSocket for subscriptions; nil: heads are polled
+	relay     txsender.Sender
+	source    *evm.Source
+	validator *validator
+	estimator *estimation.Estimator
+	pool      *mempool
+	history   *history
+	workers   []*worker
+	sink      event.Sink
+	log       *slog.Logger
+
+	head    atomic.Pointer[head]
+	started chan struct{} // closed with the first head
+	next    atomic.Uint64 // worker whose turn it is for a manual call
+}
+
+// ErrConfig says that a node cannot be made of its configuration.
+var ErrConfig = errors.New("node configuration")
+
+// New wires a node. heads may be nil.
+func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink event.Sink, log *slog.Logger) (*Node, error) {
+	switch {
+	case len(config.EntryPoints) == 0:
+		return nil, fmt.Errorf("%w: no EntryPoint", ErrConfig)
+	case len(config.Signers) == 0:
+		return nil, fmt.Errorf("%w: no signer", ErrConfig)
+	}
+	source := evm.NewSource(client, evm.ChainConfigFor(config.ChainID), evm.Options{Wait: retryPause})
+	n := &Node{
+		config: config, chain: client, heads: heads, relay: relay, sink: sink, log: log, source: source,
+		pool:    &mempool{pool: pool.New(config.Pool), sink: sink},
+		history: newHistory(config.HistorySize),
+		started: make(chan struct{}),
+	}
+	n.validator = &validator{inner: validation.New(source, config.Validation), source: source}
+	n.estimator = estimation.New(source, config.Estimation)
+	for _, key := range config.Signers {
+		n.workers = append(n.workers, newWorker(n, key))
+	}
+	return n, nil
+}
+
+// Run runs the pipeline until the context ends or the node's chain turns out not to be the configured one.
+func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var group sync.WaitGroup
+	defer group.Wait()
+	for _, w := range n.workers {
+		group.Go(func() { w.run(ctx) })
+	}
+	updates := make(chan chain.Update, chain.ReorgDepth)
+	group.Go(func() {
+		defer close(updates)
+		_ = n.chain.Follow(ctx, n.heads, n.config.Follow, updates) // ends with the context only
+	})
+	group.Go(func() { n.decayReputation(ctx) })
+	for update := range updates {
+		n.onUpdate(ctx, update)
+	}
+	return ctx.Err()
+}
+
+// Started is closed when the first head has been seen: from then on operations are served.
+func (n *Node) Started() <-chan struct{} { return n.started }
+
+// decayReputation applies ERC-7562's hourly refresh.
+func (n *Node) decayReputation(ctx context.Context) {
+	ticker := time.NewTicker(time.Hour)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			n.pool.look(func(p *pool.Pool) { p.Decay(1) })
+		}
+	}
+}
+
+func (n *Node) chainID() *big.Int { return new(big.Int).SetUint64(n.config.ChainID) }
+
+// balance reads an account's balance at the head, in wei.
+func (n *Node) balance(ctx context.Context, at *head, account common.Address) (uint256.Int, error) {
+	return n.source.View(at.header).Balance(ctx, account)
+}
+
+// head is the newest block and what follows from it.
+type head struct {
+	header  *types.Header
+	baseFee uint256.Int // of the next block, wei per gas
+	seen    time.Time
+
+	mu       sync.Mutex
+	priority *uint256.Int // nil: not asked yet
+}
+
+func newHead(config Config, header *types.Header) (*head, error) {
+	baseFee, err := gas.NextBaseFee(evm.ChainConfigFor(config.ChainID), header)
+	if err != nil {
+		return nil, fmt.Errorf("block %d: %w", header.Number, err)
+	}
+	return &head{header: header, baseFee: baseFee, seen: time.Now()}, nil
+}
+
+func (h *head) number() uint64 { return h.header.Number.Uint64() }
+
+// priorityFee asks the oracle at most once per head, however many senders want to know.
+func (h *head) priorityFee(ctx context.Context, n *Node) (uint256.Int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.priority == nil {
+		fee, err := n.chain.PriorityFee(ctx, h.header, n.config.MinPriorityFee, n.config.MaxPriorityFee)
+		if err != nil {
+			return uint256.Int{}, fmt.Errorf("priority fee: %w", err)
+		}
+		h.priority = &fee
+	}
+	return *h.priority, nil
+}
+
+// retryPause waits before state is read again from a node that does not know the block yet.
+func retryPause(ctx context.Context, attempt int) error { return pause(ctx, backoffTime(attempt)) }
+
+// pause waits, unless the context ends before.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,62 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"baler/entrypoint"
+	"baler/evm"
+	"baler/gas"
+	"baler/proposer"
+	"baler/userop"
+	"baler/validation"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/holiman/uint256"
+)
+
+// validator is the proposer's port to package validation.
+type validator struct {
+	inner  *validation.Validator
+	source *evm.Source
+}
+
+// Validate implements [proposer.Validator].
+func (v *validator) Validate(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, op *userop.UserOperation, ahead uint64) (*proposer.Validation, error) {
+	result, err := v.inner.Validate(ctx, head, ep, op, validation.Options{NonceAhead: ahead})
+	if refusal, ok := errors.AsType[*validation.Refusal](err); ok {
+		return nil, &proposer.Refusal{Rejection: refusal.Rejection, Culprit: refusal.Entity}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &proposer.Validation{
+		ValidAfter: result.ValidAfter, ValidUntil: result.ValidUntil, ValidityInBlocks: result.InBlocks, Aggregator: result.Aggregator,
+		Prefund: result.Prefund, ContextSize: uint64(result.ContextSize), Accessed: result.Accessed, Created: result.Created,
+	}, nil
+}
+
+// ValidateBundle implements [proposer.Validator].
+func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, ops []*userop.UserOperation,
+	beneficiary common.Address, fees gas.Fees, authorizations []types.SetCodeAuthorization,
+) (*proposer.BundleValidation, error) {
+	result, err := v.inner.ValidateBundle(ctx, head, validation.Bundle{
+		EntryPoint: ep, Ops: ops, Beneficiary: beneficiary, Fees: fees, Authorizations: authorizations,
+	})
+	if err != nil {
+		return nil, err
+	}
+	answer := &proposer.BundleValidation{
+		ExecutionGas: result.ExecutionGas, CallGas: result.CallGas, GasUsed: result.GasUsed, Revenue: result.Revenue,
+	}
+	for _, f := range result.Failed {
+		answer.Failed = append(answer.Failed, proposer.Failure{Index: f.Index, Rejection: f.Rejection, Culprit: f.Entity})
+	}
+	return answer, nil
+}
+
+// Deposits implements [proposer.Validator].
+func (v *validator) Deposits(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, paymasters []common.Address) (map[common.Address]uint256.Int, error) {
+	return v.inner.Deposits(ctx, head, ep, paymasters)
+}

@@ -1,0 +1,268 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"baler/bundlesender"
+	"baler/chain"
+	"baler/event"
+	"baler/pool"
+	"baler/proposer"
+	"baler/signer"
+	"baler/txsender"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+)
+
+// worker runs one bundle sender: it feeds the machine with events, one after the other, and carries out the effects.
+// Effects that take time run beside the loop and come back as events, so a head is never kept waiting by a proposal.
+type worker struct {
+	node     *Node
+	key      signer.Signer
+	relay    txsender.Sender
+	builder  string // the pool's name for this worker
+	machine  *bundlesender.Machine
+	proposer *proposer.Proposer
+	inbox    *mailbox[message]
+	interval *time.Timer // bundle_max_send_interval_millis; nil: off
+
+	tasks   sync.WaitGroup // effects that take time
+	aborts  map[bundlesender.Seq]context.CancelFunc
+	bundles map[bundlesender.Seq]*proposer.Bundle
+	sent    map[bundlesender.AttemptID]*types.Transaction // signed; may be relayed again
+	missed  map[common.Hash]int                           // heads in a row at which the node did not know a transaction
+	mined   map[common.Hash]*types.Receipt                // until settled
+	calls   map[bundlesender.CallID]chan<- manualAnswer
+	nextID  bundlesender.CallID
+
+	status struct { // a copy for readers outside the loop
+		sync.Mutex
+		bundlesender.Status
+	}
+}
+
+// message is one item of a worker's inbox: an event, or something that becomes one in the loop.
+type message struct {
+	event  bundlesender.Event
+	bundle *proposer.Bundle // with BundleReady
+	tx     *types.Transaction
+	head   *chain.Update
+	call   chan<- manualAnswer
+}
+
+// manualAnswer is the outcome of debug_bundler_sendBundleNow.
+type manualAnswer struct {
+	hash common.Hash
+	err  error
+}
+
+func newWorker(n *Node, key signer.Signer) *worker {
+	w := &worker{
+		node: n, key: key, relay: n.relay, builder: key.Address().Hex(),
+		machine:  bundlesender.New(n.config.Sender),
+		proposer: proposer.New(n.pool, n.validator, n.config.Proposer),
+		inbox:    newMailbox[message](),
+		aborts:   make(map[bundlesender.Seq]context.CancelFunc),
+		bundles:  make(map[bundlesender.Seq]*proposer.Bundle),
+		sent:     make(map[bundlesender.AttemptID]*types.Transaction),
+		missed:   make(map[common.Hash]int),
+		mined:    make(map[common.Hash]*types.Receipt),
+		calls:    make(map[bundlesender.CallID]chan<- manualAnswer),
+	}
+	w.status.Status = w.machine.Status()
+	return w
+}
+
+// run is the worker's loop. It returns when the context has ended and every effect under way has come back.
+func (w *worker) run(ctx context.Context) {
+	defer w.tasks.Wait()
+	var elapsed <-chan time.Time
+	if every := w.node.config.BundleInterval; every > 0 {
+		w.interval = time.NewTimer(every)
+		defer w.interval.Stop()
+		elapsed = w.interval.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.inbox.ready:
+			for _, m := range w.inbox.take() {
+				w.handle(ctx, m)
+			}
+		case <-elapsed:
+			w.restartInterval()
+			w.step(ctx, bundlesender.IntervalElapsed{})
+		}
+	}
+}
+
+func (w *worker) post(e bundlesender.Event) { w.inbox.post(message{event: e}) }
+
+func (w *worker) handle(ctx context.Context, m message) {
+	switch {
+	case m.head != nil:
+		w.onHead(ctx, *m.head)
+		return
+	case m.call != nil:
+		w.nextID++
+		w.calls[w.nextID] = m.call
+		w.step(ctx, bundlesender.SendNow{Call: w.nextID})
+		return
+	}
+	switch e := m.event.(type) {
+	case bundlesender.BundleReady:
+		w.endProposal(e.Seq)
+		w.bundles[e.Seq] = m.bundle
+		w.step(ctx, e)
+		delete(w.bundles, e.Seq) // Submit has taken it, or it was stale
+		return
+	case bundlesender.NothingToSend:
+		w.endProposal(e.Seq)
+	case bundlesender.Signed:
+		w.sent[e.Attempt] = m.tx
+	}
+	w.step(ctx, m.event)
+}
+
+func (w *worker) endProposal(seq bundlesender.Seq) {
+	if cancel := w.aborts[seq]; cancel != nil {
+		cancel()
+		delete(w.aborts, seq)
+	}
+}
+
+// step hands one event to the machine and carries out its effects in order.
+func (w *worker) step(ctx context.Context, e bundlesender.Event) {
+	for _, effect := range w.machine.Step(e) {
+		w.do(ctx, effect)
+	}
+	w.status.Lock()
+	w.status.Status = w.machine.Status()
+	w.status.Unlock()
+}
+
+// current returns the machine's status as of its last step.
+func (w *worker) current() bundlesender.Status {
+	w.status.Lock()
+	defer w.status.Unlock()
+	return w.status.Status
+}
+
+// task runs an effect that takes time.
+func (w *worker) task(run func()) { w.tasks.Go(run) }
+
+func (w *worker) restartInterval() {
+	if w.interval != nil {
+		w.interval.Reset(w.node.config.BundleInterval)
+	}
+}
+
+// onHead looks at what the head says about the key's transactions, if any wait, and steps the machine.
+func (w *worker) onHead(ctx context.Context, update chain.Update) {
+	head := bundlesender.Head{Number: update.Head.Number.Uint64(), Hash: update.Head.Hash()}
+	w.extendClaims(head.Number)
+	reorged := w.reorged(update)
+	if len(reorged) > 0 || len(w.machine.Watch()) > 0 {
+		observation, err := w.observe(ctx, head.Hash, reorged)
+		if err != nil {
+			w.node.log.Warn("looking for our transactions failed", "signer", w.builder, "block", head.Number, "err", err)
+		}
+		head.Observation = observation
+	}
+	w.step(ctx, head)
+}
+
+// reorged returns the settled attempts whose block has left the chain.
+func (w *worker) reorged(update chain.Update) []bundlesender.AttemptID {
+	if len(update.Removed) == 0 {
+		return nil
+	}
+	var ids []bundlesender.AttemptID
+	for _, attempt := range w.machine.Settled() {
+		if slices.ContainsFunc(update.Removed, func(h *types.Header) bool { return h.Hash() == attempt.MinedHash }) {
+			ids = append(ids, attempt.ID)
+		}
+	}
+	return ids
+}
+
+// observe asks the chain, pinned to a block, about the key and every transaction that may be mined.
+func (w *worker) observe(ctx context.Context, block common.Hash, reorged []bundlesender.AttemptID) (*bundlesender.Observation, error) {
+	watched := w.machine.Watch()
+	for _, attempt := range w.machine.Settled() { // a revived transaction may be in the new branch already
+		if slices.Contains(reorged, attempt.ID) {
+			watched = append(watched, attempt)
+		}
+	}
+	hashes := make([]common.Hash, len(watched))
+	for i, attempt := range watched {
+		hashes[i] = attempt.Hash
+	}
+	seen, err := w.node.chain.Observe(ctx, block, w.key.Address(), hashes)
+	if err != nil {
+		return nil, err
+	}
+	observation := &bundlesender.Observation{Nonce: seen.Nonce, Reorged: reorged}
+	for _, attempt := range watched {
+		receipt := seen.Receipts[attempt.Hash]
+		// A receipt from a block after this one would be ahead of the nonce read here: the next head brings it.
+		if receipt != nil && attempt.Nonce < seen.Nonce {
+			w.mined[attempt.Hash] = receipt
+			observation.Mined = append(observation.Mined, bundlesender.Mined{
+				Attempt: attempt.ID, Block: receipt.BlockNumber.Uint64(), Hash: receipt.BlockHash,
+			})
+		}
+	}
+	observation.Dropped = w.dropped(ctx, watched, seen)
+	return observation, nil
+}
+
+// dropped returns the newest waiting transaction if the node has not known it at two heads in a row. At the first of
+// them the same bytes are sent again: a node forgets what it took under load or over a restart. Older ones were replaced,
+// so that the node does not know them says nothing.
+func (w *worker) dropped(ctx context.Context, watched []bundlesender.Attempt, seen *chain.Observation) []bundlesender.AttemptID {
+	var newest *bundlesender.Attempt
+	for i, attempt := range watched {
+		if attempt.Nonce == seen.Nonce && attempt.Status != bundlesender.StatusDropped {
+			newest = &watched[i]
+		}
+	}
+	if newest == nil || seen.Known[newest.Hash] {
+		clear(w.missed)
+		return nil
+	}
+	w.missed[newest.Hash]++
+	if w.missed[newest.Hash] > 1 {
+		return []bundlesender.AttemptID{newest.ID}
+	}
+	w.relayAgain(ctx, newest.ID)
+	return nil
+}
+
+// extendClaims keeps the operations of live attempts claimed: the claims' end is for builders that died.
+func (w *worker) extendClaims(block uint64) {
+	var held []common.Hash
+	for _, attempt := range w.machine.Watch() {
+		held = append(held, attempt.Operations...)
+	}
+	if len(held) > 0 {
+		w.node.pool.look(func(p *pool.Pool) { p.ExtendClaim(w.builder, held, block+claimBlocks) })
+	}
+}
+
+// backoffTime is how long the n-th wait in a row takes: 100 ms, doubled each time, at most 10 s, and up to half of it
+// less by chance, so that senders that failed together do not try again together.
+func backoffTime(n int) time.Duration {
+	full := min(100*time.Millisecond<<min(max(n, 1)-1, 10), 10*time.Second)
+	return full - rand.N(full/2+1)
+}
+
+func (w *worker) alert(kind, text string) {
+	w.node.sink(event.Alert{Signer: w.key.Address(), Kind: kind, Text: text})
+}

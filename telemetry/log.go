@@ -1,0 +1,81 @@
+// Package telemetry turns events into what operators read: today structured logs; metrics and traces have their room
+// here.
+//
+// In: events. Out: one log line per decision, with the operation's and the bundle's id. It never decides anything.
+package telemetry
+
+import (
+	"context"
+	"log/slog"
+
+	"baler/event"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// Log returns a sink that writes one line per event. What repeats with every block or operation is at debug level.
+func Log(log *slog.Logger) event.Sink {
+	return func(e event.Event) {
+		level, message, attributes := describe(e)
+		log.LogAttrs(context.Background(), level, message, attributes...)
+	}
+}
+
+// Fan returns a sink that hands each event to all sinks, in order.
+func Fan(sinks ...event.Sink) event.Sink {
+	return func(e event.Event) {
+		for _, sink := range sinks {
+			sink(e)
+		}
+	}
+}
+
+func describe(e event.Event) (slog.Level, string, []slog.Attr) {
+	switch e := e.(type) {
+	case event.HeadSeen:
+		return slog.LevelDebug, "head", []slog.Attr{slog.Uint64("block", e.Number), hash("hash", e.Hash), slog.Int("removed", e.Removed)}
+	case event.OperationAdded:
+		attributes := []slog.Attr{hash("op", e.Hash), address("entry_point", e.EntryPoint), address("sender", e.Sender), slog.String("nonce", e.Nonce.Hex())}
+		if e.Replaced != nil {
+			attributes = append(attributes, hash("replaced", *e.Replaced))
+		}
+		return slog.LevelDebug, "operation added", attributes
+	case event.OperationRejected:
+		return slog.LevelInfo, "operation rejected", []slog.Attr{
+			hash("op", e.Hash), address("entry_point", e.EntryPoint), address("sender", e.Sender), slog.Int("code", e.Code), slog.String("reason", e.Message),
+		}
+	case event.OperationSkipped:
+		return slog.LevelDebug, "operation skipped", []slog.Attr{hash("op", e.Hash), address("signer", e.Signer), slog.String("reason", e.Reason)}
+	case event.OperationRemoved:
+		return slog.LevelInfo, "operation removed", []slog.Attr{hash("op", e.Hash), slog.String("reason", e.Reason)}
+	case event.OperationMined:
+		return slog.LevelDebug, "operation mined", []slog.Attr{
+			hash("op", e.Hash), hash("tx", e.Tx), slog.Uint64("block", e.Block), slog.Bool("success", e.Success),
+			slog.String("gas_used", e.GasUsed.Dec()), slog.String("gas_cost_wei", e.GasCost.Dec()),
+		}
+	case event.OperationRevived:
+		return slog.LevelInfo, "operation revived by a reorg", []slog.Attr{hash("op", e.Hash)}
+	case event.SenderMoved:
+		return slog.LevelDebug, "bundle sender moved", []slog.Attr{
+			address("signer", e.Signer), slog.String("from", e.From), slog.String("to", e.To), slog.String("cause", e.Cause), slog.Uint64("block", e.Block),
+		}
+	case event.BundleSent:
+		return slog.LevelInfo, "bundle sent", []slog.Attr{
+			address("signer", e.Signer), address("entry_point", e.EntryPoint), hash("tx", e.Tx), slog.Uint64("nonce", e.Nonce), slog.Int("ops", e.Operations),
+			slog.Uint64("gas_limit", e.GasLimit), slog.String("max_fee", e.Fees.MaxFee.Dec()), slog.String("max_priority_fee", e.Fees.MaxPriority.Dec()),
+			slog.String("expected_profit_wei", e.ExpectedProfit.Dec()), slog.String("answer", e.Answer), slog.String("text", e.Text),
+		}
+	case event.BundleMined:
+		return slog.LevelInfo, "bundle mined", []slog.Attr{
+			address("signer", e.Signer), hash("tx", e.Tx), slog.Uint64("block", e.Block), slog.Int("ops", e.Operations), slog.Bool("success", e.Success),
+			slog.Uint64("gas_used", e.GasUsed), slog.String("cost_wei", e.Cost.Dec()), slog.String("earned_wei", e.Earned.Dec()),
+		}
+	case event.Alert:
+		return slog.LevelWarn, e.Text, []slog.Attr{slog.String("alert", e.Kind), address("signer", e.Signer)}
+	default:
+		return slog.LevelWarn, "event without a description", []slog.Attr{slog.Any("event", e)}
+	}
+}
+
+func hash(key string, value common.Hash) slog.Attr       { return slog.String(key, value.Hex()) }
+func address(key string, value common.Address) slog.Attr { return slog.String(key, value.Hex()) }
