@@ -1,0 +1,85 @@
+# Baler's commands. `make` alone prints this list.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+TOOL := go tool -modfile=tools/go.mod
+# How long one fuzz target runs: inputs (50000x) or time (30s).
+FUZZ ?= 50000x
+# Which benchmarks run: a regular expression.
+BENCH ?= .
+ARGS ?=
+
+.PHONY: help
+help: ## Print this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Run
+.PHONY: demo dev build
+demo: ## Embedded chain, bundler and a load of real operations (ARGS="--ops 50 --json")
+	go run ./cmd/baler demo $(ARGS)
+
+dev: ## The same stack left running, for a client to talk to
+	go run ./cmd/baler dev $(ARGS)
+
+build: ## Build bin/baler
+	go build -trimpath -o bin/baler ./cmd/baler
+
+##@ Test
+.PHONY: test deps vet unit fuzz clients bench
+# One after another: each step is heavy enough to use every core by itself.
+test: ## Everything: install what the tests need, then vet, tests with the race detector, fuzzing, real clients
+	@$(MAKE) deps
+	@$(MAKE) vet
+	@$(MAKE) unit
+	@$(MAKE) fuzz
+	@$(MAKE) clients
+	@echo "make test: everything passed"
+
+deps: ## Install what the tests need: redis-server, chromium, npm packages (only what is missing)
+	scripts/install-test-deps.sh
+
+vet: ## go vet
+	go vet ./...
+
+unit: ## Every Go test, race detector on, in random order (architecture tests too)
+	go test -race -shuffle=on -timeout=15m ./...
+
+fuzz: ## Every fuzz target for a few seconds (FUZZ=60s for longer)
+	scripts/fuzz.sh $(FUZZ)
+
+clients: ## viem and permissionless.js against a `baler dev` process
+	cd test/clients && npm test
+
+bench: ## Benchmarks with allocations (BENCH=Validate for some)
+	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+
+##@ Check and change the code
+.PHONY: lint golangci tidy-check deadcode fmt contracts contracts-check
+lint: ## Everything a reviewer should not have to look for
+	@$(MAKE) golangci
+	@$(MAKE) tidy-check
+	@$(MAKE) deadcode
+	@$(MAKE) contracts-check
+	@echo "make lint: everything passed"
+
+golangci: ## golangci-lint with .golangci.yml
+	$(TOOL) golangci-lint run ./...
+
+tidy-check: ## go.mod, go.sum and tools/ hold exactly what is used
+	go mod tidy -diff
+	cd tools && go mod tidy -diff
+
+deadcode: ## No function that nothing calls
+	scripts/deadcode.sh
+
+fmt: ## Format the code and order its imports
+	$(TOOL) golangci-lint fmt ./...
+
+contracts: ## Rewrite the contract artifacts from their pinned npm packages
+	node scripts/contracts.mjs
+
+contracts-check: ## The committed contract artifacts are what the pinned npm packages give
+	node scripts/contracts.mjs --check
