@@ -23,10 +23,10 @@ import (
 const DefaultTimeout = 10 * time.Second
 
 // Client is a connection to one node. It is safe for concurrent use.
+//
+// It does not embed geth's ethclient: the errors of that one hold the URL.
 type Client struct {
-	// Client offers the typed methods; what Baler sends in batches goes through BatchCallContext.
-	*ethclient.Client
-
+	eth     *ethclient.Client
 	rpc     *rpc.Client
 	origin  string // scheme and host: all of the URL that may be shown
 	timeout time.Duration
@@ -58,9 +58,12 @@ func Dial(ctx context.Context, rawURL string, timeout time.Duration) (*Client, e
 	if err != nil {
 		return nil, c.clean("connect", err)
 	}
-	c.Client = ethclient.NewClient(c.rpc)
+	c.eth = ethclient.NewClient(c.rpc)
 	return c, nil
 }
+
+// Close ends the connection and every subscription on it.
+func (c *Client) Close() { c.rpc.Close() }
 
 // Origin is the node's scheme and host, safe to show.
 func (c *Client) Origin() string { return c.origin }

@@ -136,7 +136,7 @@ func (c *Client) follow(ctx context.Context, heads *Client, follower *Follower, 
 	var failed <-chan error
 	if heads != nil {
 		pushed = make(chan *types.Header, 16)
-		subscription, err := heads.SubscribeNewHead(ctx, pushed)
+		subscription, err := heads.eth.SubscribeNewHead(ctx, pushed)
 		if err != nil {
 			return heads.clean("eth_subscribe newHeads", err)
 		}

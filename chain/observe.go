@@ -51,6 +51,28 @@ func (c *Client) Observe(ctx context.Context, block common.Hash, account common.
 	return o, nil
 }
 
+// ChainID asks the node for the chain's id (EIP-155).
+func (c *Client) ChainID(ctx context.Context) (uint64, error) {
+	var id hexutil.Uint64
+	if err := c.CallContext(ctx, &id, "eth_chainId"); err != nil {
+		return 0, err
+	}
+	return uint64(id), nil
+}
+
+// Code returns the code at an address after a block; the zero hash stands for the latest block.
+func (c *Client) Code(ctx context.Context, block common.Hash, account common.Address) ([]byte, error) {
+	var at any = "latest"
+	if block != (common.Hash{}) {
+		at = AtHash(block)
+	}
+	var code hexutil.Bytes
+	if err := c.CallContext(ctx, &code, "eth_getCode", account, at); err != nil {
+		return nil, err
+	}
+	return code, nil
+}
+
 // Balance returns an account's balance after a block, in wei.
 func (c *Client) Balance(ctx context.Context, block common.Hash, account common.Address) (*uint256.Int, error) {
 	var balance hexutil.U256
@@ -62,8 +84,16 @@ func (c *Client) Balance(ctx context.Context, block common.Hash, account common.
 
 // LogsOf returns the logs of one block that match the addresses and topics (as eth_getLogs has them).
 func (c *Client) LogsOf(ctx context.Context, block common.Hash, addresses []common.Address, topics ...[]common.Hash) ([]types.Log, error) {
+	return c.logs(ctx, map[string]any{"blockHash": block, "address": addresses, "topics": topics})
+}
+
+// LogsSince returns the matching logs from a block's number up to the latest block.
+func (c *Client) LogsSince(ctx context.Context, block uint64, addresses []common.Address, topics ...[]common.Hash) ([]types.Log, error) {
+	return c.logs(ctx, map[string]any{"fromBlock": hexutil.Uint64(block), "toBlock": "latest", "address": addresses, "topics": topics})
+}
+
+func (c *Client) logs(ctx context.Context, filter map[string]any) ([]types.Log, error) {
 	var logs []types.Log
-	filter := map[string]any{"blockHash": block, "address": addresses, "topics": topics}
 	if err := c.CallContext(ctx, &logs, "eth_getLogs", filter); err != nil {
 		return nil, err
 	}

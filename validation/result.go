@@ -1,0 +1,109 @@
+package validation
+
+import (
+	"errors"
+
+	"baler/erc7562"
+	"baler/evm"
+	"baler/rejection"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/holiman/uint256"
+)
+
+// Result is what the validation of an operation found out. Times are unix seconds, or block numbers if InBlocks.
+type Result struct {
+	Hash common.Hash
+
+	ValidAfter uint64
+	ValidUntil uint64 // 0: for ever
+	InBlocks   bool
+
+	Aggregator common.Address // zero: none
+	Prefund    uint256.Int    // wei the EntryPoint takes in advance: the most the operation can cost
+	Sender     StakeInfo
+	Factory    *StakeInfo // nil: the operation has none (an EIP-7702 marker is none)
+	Paymaster  *StakeInfo
+
+	// Gas. VerificationGasUsed is what counts against verificationGasLimit, PaymasterVerificationGasUsed what counts
+	// against paymasterVerificationGasLimit (v0.6: zero, it is in the former). PreOpGas is what the EntryPoint charges
+	// before execution, preVerificationGas included.
+	FactoryGasUsed               uint64 // by the factory's frame
+	AccountGasUsed               uint64 // by validateUserOp
+	PaymasterGasUsed             uint64 // by validatePaymasterUserOp
+	VerificationGasUsed          uint64
+	PaymasterVerificationGasUsed uint64
+	PreOpGas                     uint64
+
+	ContextSize int              // bytes of the paymaster's context
+	Accessed    []common.Address // other contracts and accounts touched: not the entities, the EntryPoint or its helper
+	Created     []common.Address // contracts created by validation, the sender included
+	ReadSet     *evm.ReadSet     // everything it depended on, at BlockHash
+	BlockHash   common.Hash
+	BlockNumber uint64
+}
+
+// StakeInfo is an entity's account at the EntryPoint.
+type StakeInfo struct {
+	Address         common.Address
+	Deposit         uint256.Int // wei
+	Staked          bool
+	Stake           uint256.Int // wei
+	UnstakeDelaySec uint64
+}
+
+// Failure is an operation that makes its bundle fail.
+type Failure struct {
+	Index     int // in the operations given
+	Rejection *rejection.Rejection
+	Entity    erc7562.Entity // the entity called last
+}
+
+// BundleResult is what running a whole bundle found out. Failed is in the order of discovery. The other fields describe
+// the bundle of the operations that are left, and are zero if none is.
+type BundleResult struct {
+	Failed []Failure
+
+	// ExecutionGas is what the EntryPoint's call used: no intrinsic gas, no refund taken off.
+	ExecutionGas uint64
+	// CallGas is the part of ExecutionGas used by the operations' own execution and postOp (the innerHandleOp frames).
+	CallGas uint64
+	// GasUsed is the transaction's gas as its receipt would say: with intrinsic gas, refunds and calldata floor.
+	GasUsed uint64
+	Revenue uint256.Int // wei that the EntryPoint pays to the beneficiary
+	Ops     []OpOutcome // of the operations left, in order
+}
+
+// OpOutcome is how one operation of a bundle went.
+type OpOutcome struct {
+	Index         int // in the operations given
+	Success       bool
+	ActualGasUsed uint64
+	ActualGasCost uint256.Int // wei
+}
+
+// Refusal is a rejection that knows whose fault it is, if it is another entity's than the operation's own parameters.
+// errors.As finds the *rejection.Rejection in it.
+type Refusal struct {
+	*rejection.Rejection
+	Entity  erc7562.Entity // the entity the EntryPoint called last, or whose rule is broken
+	Address common.Address // the entity's
+}
+
+// Unwrap returns the rejection.
+func (r *Refusal) Unwrap() error { return r.Rejection }
+
+func refusal(r *rejection.Rejection, entity erc7562.Entity, addr common.Address) *Refusal {
+	return &Refusal{Rejection: r, Entity: entity, Address: addr}
+}
+
+// asRefusal returns the refusal in an error, or nil if the error is something else: the node's trouble.
+func asRefusal(err error) *Refusal {
+	if refused, ok := errors.AsType[*Refusal](err); ok {
+		return refused
+	}
+	if r, ok := errors.AsType[*rejection.Rejection](err); ok {
+		return &Refusal{Rejection: r}
+	}
+	return nil
+}
