@@ -4,18 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"baler/bundlesender"
 	"baler/entrypoint"
-	"baler/event"
 	"baler/evm"
 	"baler/pool"
-	"baler/rejection"
 	"baler/rpc"
 	"baler/userop"
-	"baler/validation"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/holiman/uint256"
 )
 
 var (
@@ -32,58 +31,6 @@ func (n *Node) ChainID() uint64 { return n.config.ChainID }
 // EntryPoints implements [rpc.Backend].
 func (n *Node) EntryPoints() []entrypoint.EntryPoint { return n.config.EntryPoints }
 
-// SendUserOperation implements [rpc.Backend]: validation, then the pool.
-func (n *Node) SendUserOperation(ctx context.Context, ep entrypoint.EntryPoint, op *userop.UserOperation) (common.Hash, error) {
-	at := n.head.Load()
-	if at == nil {
-		return common.Hash{}, errNotReady
-	}
-	var ahead uint64
-	n.pool.look(func(p *pool.Pool) { ahead = p.Predecessors(ep.Address, op.Sender, op.Nonce) })
-	result, err := n.validator.inner.Validate(ctx, at.header, ep, op, validation.Options{NonceAhead: ahead})
-	if err != nil {
-		return common.Hash{}, n.rejected(ep, op, common.Hash{}, err)
-	}
-	admitted := &pool.Operation{
-		Op: op, Hash: result.Hash, EntryPoint: ep,
-		ValidAfter: result.ValidAfter, ValidUntil: result.ValidUntil, ValidityInBlocks: result.InBlocks,
-		Aggregator: result.Aggregator, Prefund: result.Prefund, VerificationGasUsed: result.VerificationGasUsed,
-		NonceAhead: ahead, AddedBlock: at.number(), AddedTime: at.header.Time,
-		Staked: pool.Staked{
-			Sender: n.staked(&result.Sender), Factory: n.staked(result.Factory), Paymaster: n.staked(result.Paymaster),
-		},
-	}
-	var added pool.Added
-	n.pool.look(func(p *pool.Pool) {
-		if result.Paymaster != nil {
-			p.SetDeposit(ep.Address, result.Paymaster.Address, result.Paymaster.Deposit)
-		}
-		added, err = p.Add(admitted)
-	})
-	if err != nil {
-		return common.Hash{}, n.rejected(ep, op, result.Hash, err)
-	}
-	n.pool.report(added.Removed)
-	if !added.Known {
-		n.sink(event.OperationAdded{Hash: result.Hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce, Replaced: added.Replaced})
-	}
-	return result.Hash, nil
-}
-
-// staked applies SREP-010 of ERC-7562: at least MIN_STAKE_VALUE, locked for at least MIN_UNSTAKE_DELAY.
-func (n *Node) staked(info *validation.StakeInfo) bool {
-	limits := &n.config.Pool
-	return info != nil && info.Staked && !info.Stake.Lt(&limits.MinStake) && info.UnstakeDelaySec >= limits.MinUnstakeDelay
-}
-
-// rejected reports a refusal, and passes the error on.
-func (n *Node) rejected(ep entrypoint.EntryPoint, op *userop.UserOperation, hash common.Hash, err error) error {
-	if r, ok := errors.AsType[*rejection.Rejection](err); ok {
-		n.sink(event.OperationRejected{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Code: int(r.Kind), Message: r.Message})
-	}
-	return err
-}
-
 // EstimateUserOperationGas implements [rpc.Backend].
 func (n *Node) EstimateUserOperationGas(ctx context.Context, ep entrypoint.EntryPoint, op *userop.UserOperation,
 	given userop.Given, overrides rpc.StateOverrides,
@@ -92,7 +39,9 @@ func (n *Node) EstimateUserOperationGas(ctx context.Context, ep entrypoint.Entry
 	if at == nil {
 		return nil, errNotReady
 	}
-	estimate, err := n.estimator.EstimateUserOperationGas(ctx, at.header, ep, op, given, stateOverrides(overrides))
+	assumed := stateOverrides(overrides)
+	n.assumeMined(ep, op, assumed)
+	estimate, err := n.estimator.EstimateUserOperationGas(ctx, at.header, ep, op, given, assumed)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +53,25 @@ func (n *Node) EstimateUserOperationGas(ctx context.Context, ep entrypoint.Entry
 		answer.PaymasterPostOpGasLimit = &estimate.PaymasterPostOpGasLimit
 	}
 	return answer, nil
+}
+
+// assumeMined overrides the sender's nonce where pending operations come before this one: it is estimated as if they
+// were mined, as it is validated.
+func (n *Node) assumeMined(ep entrypoint.EntryPoint, op *userop.UserOperation, overrides evm.Overrides) {
+	var ahead uint64
+	n.pool.look(func(p *pool.Pool) { ahead = p.Predecessors(ep.Address, op.Sender, op.Nonce) })
+	override := overrides[ep.Address]
+	if ahead == 0 || override.State != nil {
+		return
+	}
+	diff := maps.Clone(override.StateDiff)
+	if diff == nil {
+		diff = make(map[common.Hash]common.Hash, 1)
+	}
+	sequence := uint256.NewInt(op.NonceSequence())
+	diff[entrypoint.NonceSlot(ep.Version, op.Sender, op.NonceKey())] = sequence.Bytes32()
+	override.StateDiff = diff
+	overrides[ep.Address] = override
 }
 
 func stateOverrides(wire rpc.StateOverrides) evm.Overrides {
@@ -136,7 +104,7 @@ func (n *Node) SendBundleNow(ctx context.Context) (common.Hash, error) {
 		}
 	}
 	if nothing, ok := errors.AsType[*bundlesender.NothingError](last); ok && nothing.Reason != bundlesender.ProposerError {
-		return common.Hash{}, rejection.New(rejection.InvalidFields, "%v", nothing)
+		return common.Hash{}, fmt.Errorf("%w: %s", rpc.ErrNothingToSend, nothing.Reason)
 	}
 	return common.Hash{}, fmt.Errorf("send bundle: %w", last)
 }

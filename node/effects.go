@@ -105,7 +105,7 @@ func (w *worker) proposal(ctx context.Context, e bundlesender.Propose) (*propose
 	}
 	return w.proposer.Propose(ctx, proposer.Request{
 		Builder: w.builder, Head: head.header, BaseFee: head.baseFee, Priority: priority, Floor: e.Floor,
-		Beneficiary: w.beneficiary(), Balance: balance, ClaimUntil: head.number() + claimBlocks,
+		Beneficiary: w.beneficiary(), Balance: balance, ClaimUntil: head.number() + claimBlocks, Exclude: e.Exclude,
 	})
 }
 

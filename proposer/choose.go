@@ -107,10 +107,14 @@ func (c *chooser) limit() uint64 {
 	return limit
 }
 
-// filter drops what pays less than required and returns the rest.
-func (c *chooser) filter(candidates []*pool.Operation) []*pool.Operation {
+// filter drops what is excluded or pays less than required and returns the rest.
+func (c *chooser) filter(candidates []*pool.Operation, exclude []common.Hash) []*pool.Operation {
 	var paying []*pool.Operation
 	for _, op := range candidates {
+		if slices.Contains(exclude, op.Hash) {
+			c.skip(op, Skip{Reason: InLaterBundle})
+			continue
+		}
 		if s, ok := underpays(op, c.required); ok {
 			c.skip(op, s)
 			continue

@@ -138,7 +138,7 @@ func (p *Proposer) build(ctx context.Context, req Request, ep entrypoint.EntryPo
 		return built{reason: NoOperations}, nil
 	}
 	c := newChooser(&p.config, req.Head, required, fees, req.Balance)
-	paying := c.filter(candidates)
+	paying := c.filter(candidates, req.Exclude)
 	if len(paying) == 0 {
 		return built{reason: NoneLeftAfterFeeFilter, skipped: c.skipped}, nil
 	}

@@ -106,6 +106,9 @@ type Request struct {
 	Beneficiary common.Address
 	Balance     uint256.Int // of the signer, wei
 	ClaimUntil  uint64      // block number until which the bundle's operations stay claimed
+	// Exclude are operations that wait in a transaction of the signer with a later nonce, as after a reorg: in a bundle
+	// before that one they would be included twice.
+	Exclude []common.Hash
 }
 
 // Bundle is a valid bundle, ready to be signed.

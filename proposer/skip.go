@@ -38,6 +38,7 @@ const (
 	PredecessorAbsent                       // an operation of its sender with a lower nonce is not in the bundle
 	NeedsAggregator                         // it has a signature aggregator; those go into bundles of their own
 	NodeTrouble                             // it could not be validated
+	InLaterBundle                           // it waits in a transaction of the signer with a later nonce
 	LossMaking                              // the bundle that held it was not profitable enough, wei
 )
 
@@ -76,6 +77,8 @@ func (r SkipReason) String() string {
 		return "needs its aggregator"
 	case NodeTrouble:
 		return "could not be validated"
+	case InLaterBundle:
+		return "in a later bundle of this signer"
 	case LossMaking:
 		return "bundle not profitable"
 	default:
@@ -92,7 +95,7 @@ func (s Skip) String() string {
 		return fmt.Sprintf("%v: %v", s.Reason, s.About)
 	case DepositShort:
 		return fmt.Sprintf("%v: %v, have %v, want %v", s.Reason, s.About, s.Have.Dec(), s.Want.Dec())
-	case ListEnded, NodeTrouble:
+	case ListEnded, NodeTrouble, InLaterBundle:
 		return s.Reason.String()
 	default:
 		return fmt.Sprintf("%v: have %v, want %v", s.Reason, s.Have.Dec(), s.Want.Dec())
@@ -105,7 +108,7 @@ func (r SkipReason) afterSimulation() bool {
 	case ContextReached, NotYetValid, ExpiresSoon, DepositShort, TouchesOther, NeedsAggregator, NodeTrouble:
 		return true
 	case MaxFeeTooLow, PriorityFeeTooLow, GasLimitReached, BalanceReached, BundleFull, BytesReached, ListEnded,
-		SenderInBundle, PredecessorAbsent, LossMaking:
+		SenderInBundle, PredecessorAbsent, InLaterBundle, LossMaking:
 		return false
 	default:
 		return false

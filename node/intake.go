@@ -1,0 +1,93 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"baler/entrypoint"
+	"baler/event"
+	"baler/pool"
+	"baler/rejection"
+	"baler/userop"
+	"baler/validation"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+)
+
+// SendUserOperation implements [rpc.Backend]: the cheap refusals, validation, then the pool.
+func (n *Node) SendUserOperation(ctx context.Context, ep entrypoint.EntryPoint, op *userop.UserOperation) (common.Hash, error) {
+	at := n.head.Load()
+	if at == nil {
+		return common.Hash{}, errNotReady
+	}
+	hash, err := n.operationHash(ctx, at, ep, op)
+	if err != nil {
+		return common.Hash{}, err
+	}
+	admitted := &pool.Operation{Op: op, Hash: hash, EntryPoint: ep, AddedBlock: at.number(), AddedTime: at.header.Time}
+	var known bool
+	n.pool.look(func(p *pool.Pool) {
+		known, err = p.Precheck(admitted)
+		admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
+	})
+	if err != nil || known {
+		return hash, n.rejected(admitted, err)
+	}
+	result, err := n.validator.inner.Validate(ctx, at.header, ep, op, validation.Options{NonceAhead: admitted.NonceAhead})
+	if err != nil {
+		return hash, n.rejected(admitted, err)
+	}
+	n.describe(admitted, result)
+	var added pool.Added
+	n.pool.look(func(p *pool.Pool) {
+		if result.Paymaster != nil {
+			p.SetDeposit(ep.Address, result.Paymaster.Address, result.Paymaster.Deposit)
+		}
+		added, err = p.Add(admitted)
+	})
+	if err != nil {
+		return hash, n.rejected(admitted, err)
+	}
+	n.pool.report(added.Removed)
+	if !added.Known {
+		n.sink(event.OperationAdded{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce, Replaced: added.Replaced})
+	}
+	return hash, nil
+}
+
+// operationHash is the operation's hash. An EIP-7702 sender that brings no authorization has its delegate on chain.
+func (n *Node) operationHash(ctx context.Context, at *head, ep entrypoint.EntryPoint, op *userop.UserOperation) (common.Hash, error) {
+	delegate := op.Delegate()
+	if op.IsEIP7702() && op.Authorization == nil {
+		code, err := n.source.View(at.header).Code(ctx, op.Sender)
+		if err != nil {
+			return common.Hash{}, err
+		}
+		delegate, _ = types.ParseDelegation(code)
+	}
+	return op.Hash(ep.Address, n.config.ChainID, delegate), nil
+}
+
+// describe fills in what validation found out.
+func (n *Node) describe(op *pool.Operation, result *validation.Result) {
+	op.ValidAfter, op.ValidUntil, op.ValidityInBlocks = result.ValidAfter, result.ValidUntil, result.InBlocks
+	op.Aggregator, op.Prefund, op.VerificationGasUsed = result.Aggregator, result.Prefund, result.VerificationGasUsed
+	op.Staked = pool.Staked{Sender: n.staked(&result.Sender), Factory: n.staked(result.Factory), Paymaster: n.staked(result.Paymaster)}
+}
+
+// staked applies SREP-010 of ERC-7562: at least MIN_STAKE_VALUE, locked for at least MIN_UNSTAKE_DELAY.
+func (n *Node) staked(info *validation.StakeInfo) bool {
+	limits := &n.config.Pool
+	return info != nil && info.Staked && !info.Stake.Lt(&limits.MinStake) && info.UnstakeDelaySec >= limits.MinUnstakeDelay
+}
+
+// rejected reports a refusal, and passes the error on.
+func (n *Node) rejected(op *pool.Operation, err error) error {
+	if r, ok := errors.AsType[*rejection.Rejection](err); ok {
+		n.sink(event.OperationRejected{
+			Hash: op.Hash, EntryPoint: op.EntryPoint.Address, Sender: op.Op.Sender, Code: int(r.Kind), Message: r.Message,
+		})
+	}
+	return err
+}
