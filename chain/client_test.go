@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,7 +10,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/holiman/uint256"
-	"math/big"
 )
 
 func TestErrorsNeverShowTheURLsPathOrCredentials(t *testing.T) {

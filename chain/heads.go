@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -84,20 +85,20 @@ func (f *Follower) link(ancestor int, joined []*types.Header) []Update {
 	}
 	f.chain = f.chain[:ancestor+1]
 	updates := make([]Update, 0, len(joined))
-	for i := len(joined) - 1; i >= 0; i-- {
-		f.chain = append(f.chain, joined[i])
-		updates = append(updates, Update{Removed: removed, Head: joined[i], Last: i == 0})
+	for i, header := range slices.Backward(joined) {
+		f.chain = append(f.chain, header)
+		updates = append(updates, Update{Removed: removed, Head: header, Last: i == 0})
 		removed = nil
 	}
 	if extra := len(f.chain) - 2*ReorgDepth; extra > 0 {
-		f.chain = append([]*types.Header(nil), f.chain[extra:]...)
+		f.chain = slices.Clone(f.chain[extra:])
 	}
 	return updates
 }
 
 func (f *Follower) index(hash common.Hash) int {
-	for i := len(f.chain) - 1; i >= 0; i-- {
-		if f.chain[i].Hash() == hash {
+	for i, header := range slices.Backward(f.chain) {
+		if header.Hash() == hash {
 			return i
 		}
 	}

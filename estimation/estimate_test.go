@@ -142,7 +142,7 @@ func (h *harness) isTight(a *account, op *userop.UserOperation) {
 }
 
 // rejected checks that an estimation is refused.
-func (h *harness) rejected(op *userop.UserOperation, kind rejection.Kind, message string) *rejection.Rejection {
+func (h *harness) rejected(op *userop.UserOperation, kind rejection.Kind, message string) rejection.Data {
 	h.t.Helper()
 	e, err := h.estimate(op, nil)
 	var r *rejection.Rejection
@@ -152,7 +152,7 @@ func (h *harness) rejected(op *userop.UserOperation, kind rejection.Kind, messag
 	if r.Kind != kind || !strings.Contains(r.Message, message) {
 		h.t.Fatalf("have %d %q, want %d %q", r.Kind, r.Message, kind, message)
 	}
-	return r
+	return r.Data
 }
 
 func TestAnOperationThatCannotWorkIsRefused(t *testing.T) {
@@ -165,10 +165,10 @@ func TestAnOperationThatCannotWorkIsRefused(t *testing.T) {
 			}
 			t.Run("a call that reverts with a reason", func(t *testing.T) {
 				h := h.on(t)
-				r := h.rejected(op(h, "fail", "no such luck"), rejection.ExecutionReverted, "no such luck")
+				data := h.rejected(op(h, "fail", "no such luck"), rejection.ExecutionReverted, "no such luck")
 				want := hexutil.Encode(append(common.FromHex("0x08c379a0"), h.pack("shared/Counter.json", "fail", "no such luck")[4:]...))
-				if r.Data.RevertData != want {
-					t.Errorf("revert data: have %s, want %s", r.Data.RevertData, want)
+				if data.RevertData != want {
+					t.Errorf("revert data: have %s, want %s", data.RevertData, want)
 				}
 			})
 			t.Run("a call that needs more gas than there is", func(t *testing.T) {
@@ -213,9 +213,9 @@ func TestAnOperationThatCannotWorkIsRefused(t *testing.T) {
 				h := h.on(t)
 				wrong := op(h, "count")
 				wrong.Paymaster = &common.Address{0xaa}
-				r := h.rejected(wrong, rejection.PaymasterRejected, "AA3")
-				if r.Data.Paymaster == nil || *r.Data.Paymaster != *wrong.Paymaster {
-					t.Errorf("data names paymaster %v, want %v", r.Data.Paymaster, wrong.Paymaster)
+				data := h.rejected(wrong, rejection.PaymasterRejected, "AA3")
+				if data.Paymaster == nil || *data.Paymaster != *wrong.Paymaster {
+					t.Errorf("data names paymaster %v, want %v", data.Paymaster, wrong.Paymaster)
 				}
 			})
 			t.Run("a paymaster that reverts", func(t *testing.T) {

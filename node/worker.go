@@ -126,6 +126,7 @@ func (w *worker) handle(ctx context.Context, m message) {
 		w.endProposal(e.Seq)
 	case bundlesender.Signed:
 		w.sent[e.Attempt] = m.tx
+	default: // means something to the machine only
 	}
 	w.step(ctx, m.event)
 }

@@ -60,7 +60,11 @@ func TestPrintingASignerNeverShowsItsKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := signers[0].(*PrivateKey)
-	scalar := key.key.D.String()
+	raw, err := key.key.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	scalar := new(big.Int).SetBytes(raw).String()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		printed := fmt.Sprintf(verb, key)
 		if strings.Contains(printed, keyOne[:8]) || strings.Contains(printed, scalar[:8]) {
@@ -81,8 +85,10 @@ func TestEveryTransactionTypeIsSignedForItsChain(t *testing.T) {
 		"legacy":      types.NewTx(&types.LegacyTx{To: &to, Gas: 21000, GasPrice: big.NewInt(1)}),
 		"access list": types.NewTx(&types.AccessListTx{ChainID: chainID, To: &to, Gas: 21000, GasPrice: big.NewInt(1)}),
 		"1559":        types.NewTx(&types.DynamicFeeTx{ChainID: chainID, To: &to, Gas: 21000, GasFeeCap: big.NewInt(2), GasTipCap: big.NewInt(1)}),
-		"7702": types.NewTx(&types.SetCodeTx{ChainID: id, To: to, Gas: 60000, GasFeeCap: uint256.NewInt(2), GasTipCap: uint256.NewInt(1),
-			AuthList: []types.SetCodeAuthorization{{ChainID: *id, Address: to}}}),
+		"7702": types.NewTx(&types.SetCodeTx{
+			ChainID: id, To: to, Gas: 60000, GasFeeCap: uint256.NewInt(2), GasTipCap: uint256.NewInt(1),
+			AuthList: []types.SetCodeAuthorization{{ChainID: *id, Address: to}},
+		}),
 	} {
 		signed, err := signers[0].SignTx(t.Context(), tx, chainID)
 		if err != nil {

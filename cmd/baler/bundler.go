@@ -41,6 +41,7 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if err != nil {
 		return nil, err
 	}
+	//nolint:contextcheck // an event carries no context: its log line outlives what caused it
 	sink := telemetry.Fan(append([]event.Sink{telemetry.Log(log)}, sinks...)...)
 	pipeline, err := node.New(config, client, heads, txsender.NewRaw(client), sink, log)
 	if err != nil {

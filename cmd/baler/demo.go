@@ -28,14 +28,6 @@ type demoCommand struct {
 // errNotAllIncluded is the demo's failure.
 var errNotAllIncluded = errors.New("not every operation was included")
 
-// AfterApply sets what the demo is by default: two senders, a free port, and quiet.
-func (c *demoCommand) AfterApply() error {
-	if c.Senders.NumSigners == 0 {
-		c.Senders.NumSigners = 2
-	}
-	return nil
-}
-
 // Run starts the stack, sends the load through the bundler's public JSON-RPC, and prints the report.
 func (c *demoCommand) Run(ctx context.Context, out console) error {
 	versions, err := c.versions()
@@ -45,6 +37,9 @@ func (c *demoCommand) Run(ctx context.Context, out console) error {
 	if c.Accounts < len(versions) || c.Ops < c.Accounts {
 		return badSetting("--ops %d --accounts %d: want at least one account for each of %d EntryPoints, and one operation for each account",
 			c.Ops, c.Accounts, len(versions))
+	}
+	if c.Senders.NumSigners == 0 {
+		c.Senders.NumSigners = 2
 	}
 	c.RPC.RPCAddr = "127.0.0.1:0"
 	c.Log.LogLevel = max(c.Log.LogLevel, slog.LevelWarn)

@@ -95,7 +95,7 @@ func (s logSettings) logger(c console) *slog.Logger {
 	if s.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: s.LogLevel}))
 	}
-	return slog.New(tint.NewHandler(c.err, &tint.Options{Level: s.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal(c.err)}))
+	return slog.New(tint.NewTextHandler(c.err, &tint.Options{Level: s.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal(c.err)}))
 }
 
 // nodeConfig turns the settings into the pipeline's configuration, or says which setting is wrong.
