@@ -1,0 +1,81 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+	"github.com/google/go-cmp/cmp"
+)
+
+var rewriteConfiguration = flag.Bool("rewrite-configuration", false, "write docs/configuration.md instead of comparing it")
+
+const configurationPage = "../../docs/configuration.md"
+
+// The configuration page is printed from the command line's own definition, so it cannot go stale:
+//
+//	go test ./cmd/baler -run TestConfigurationPageIsCurrent -rewrite-configuration
+func TestConfigurationPageIsCurrent(t *testing.T) {
+	var line cli
+	parser, err := newParser(&line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := configurationReference(parser.Model)
+	if *rewriteConfiguration {
+		if err := os.WriteFile(configurationPage, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(configurationPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, string(have)); diff != "" {
+		t.Errorf("docs/configuration.md is not what the code says (run this test with -rewrite-configuration):\n%s", diff)
+	}
+}
+
+func configurationReference(app *kong.Application) string {
+	var page strings.Builder
+	page.WriteString(`# Configuration
+
+*Printed from the code by ` + "`go test ./cmd/baler -run TestConfigurationPageIsCurrent -rewrite-configuration`" + `; don't edit.*
+
+Every setting is a flag, an environment variable and a key of the TOML file that ` + "`--config`" + ` names, in this order of
+precedence; after them comes the default. In flag names and keys ` + "`-` and `_`" + ` are the same. An unknown flag or key is an
+error, and exit code 2 says that a setting is missing or wrong.
+`)
+	for _, command := range app.Children {
+		fmt.Fprintf(&page, "\n## `baler %s`\n\n%s\n", command.Name, command.Help)
+		group := "\x00"
+		for _, f := range command.Flags {
+			title := ""
+			if f.Group != nil {
+				title = f.Group.Title
+			}
+			if title != group {
+				group = title
+				if title != "" {
+					fmt.Fprintf(&page, "\n**%s**\n", title)
+				}
+				page.WriteString("\n| flag | environment | default | meaning |\n|---|---|---|---|\n")
+			}
+			fmt.Fprintf(&page, "| `--%s` | `%s` | %s | %s |\n", f.Name, strings.Join(f.Envs, " "), defaultOf(f), f.Help)
+		}
+	}
+	return page.String()
+}
+
+func defaultOf(f *kong.Flag) string {
+	if f.IsBool() {
+		return "`false`"
+	}
+	if f.Default == "" {
+		return ""
+	}
+	return "`" + f.Default + "`"
+}
