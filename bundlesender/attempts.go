@@ -1,0 +1,184 @@
+package bundlesender
+
+import (
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+func (m *Machine) addAttempt(a Attempt) {
+	a.ID = m.nextAttempt
+	m.nextAttempt++
+	m.attempts = append(m.attempts, a)
+}
+
+func (m *Machine) lastAttempt() *Attempt { return &m.attempts[len(m.attempts)-1] }
+
+func (m *Machine) attempt(id AttemptID) *Attempt {
+	i, ok := slices.BinarySearchFunc(m.attempts, id, func(a Attempt, id AttemptID) int {
+		switch {
+		case a.ID < id:
+			return -1
+		case a.ID > id:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return nil
+	}
+	return &m.attempts[i]
+}
+
+// live says whether the attempt may still be mined, as far as we know: not refused, its nonce not used.
+func (m *Machine) live(a *Attempt) bool {
+	return a.Nonce >= m.nonce && a.Status != StatusRefused && a.Status != StatusMined
+}
+
+// overtaken says whether the nonce of an attempt that may have been taken was used, and by no transaction that we know.
+func (m *Machine) overtaken(a *Attempt) bool {
+	return a.Finished != 0 && a.Status != StatusRefused && a.Status != StatusMined && !m.minedAt(a.Nonce)
+}
+
+// waitsAtNonce says whether a transaction is believed to wait for the nonce that is next.
+func (m *Machine) waitsAtNonce() bool {
+	for i := range m.attempts {
+		if a := &m.attempts[i]; a.Nonce == m.nonce && (a.Status == StatusSent || a.Status == StatusUnknown) {
+			return true
+		}
+	}
+	return false
+}
+
+// newestAt returns the newest transaction that was taken at the current nonce, or nil.
+func (m *Machine) newestAt() *Attempt {
+	for i := len(m.attempts) - 1; i >= 0; i-- {
+		if a := &m.attempts[i]; a.Nonce == m.nonce && m.live(a) {
+			return a
+		}
+	}
+	return nil
+}
+
+// releaseClaims gives back what the pool handed over for a proposal and is not kept for the bundle, nor held already.
+func (m *Machine) releaseClaims(claimed, operations, keep []common.Hash) {
+	if len(claimed)+len(operations) == 0 {
+		return
+	}
+	seen := make(map[common.Hash]struct{}, len(keep)+len(claimed))
+	for _, op := range keep {
+		seen[op] = struct{}{}
+	}
+	var back []common.Hash
+	for _, ops := range [][]common.Hash{claimed, operations} {
+		for _, op := range ops {
+			if _, ok := seen[op]; !ok && !m.Holds(op) {
+				back = append(back, op)
+			}
+			seen[op] = struct{}{}
+		}
+	}
+	m.release(0, back)
+}
+
+// releaseOf gives back the operations of an attempt that cannot be mined any more, unless another live one has them too.
+func (m *Machine) releaseOf(a *Attempt) {
+	var back []common.Hash
+	for _, op := range a.Operations {
+		if m.Holds(op) && !m.inLive(op) {
+			back = append(back, op)
+		}
+	}
+	m.release(a.ID, back)
+}
+
+// release is the one place where operations are given back.
+func (m *Machine) release(id AttemptID, ops []common.Hash) {
+	if len(ops) == 0 {
+		return
+	}
+	for _, op := range ops {
+		delete(m.held, op)
+	}
+	m.emit(Release{Attempt: id, Operations: ops})
+}
+
+func (m *Machine) inLive(op common.Hash) bool {
+	for i := range m.attempts {
+		if a := &m.attempts[i]; m.live(a) && slices.Contains(a.Operations, op) {
+			return true
+		}
+	}
+	return false
+}
+
+// tidy gives back the operations of an attempt that is refused or whose nonce is finished, and forgets what no longer says
+// anything: refused attempts of no consequence, so that a key that is refused for days does not grow its record.
+func (m *Machine) tidy(id AttemptID) {
+	a := m.attempt(id)
+	if a.Status == StatusMined || m.live(a) {
+		return
+	}
+	m.releaseOf(a)
+	if a.Status != StatusRefused {
+		return
+	}
+	newest := *a
+	m.forget(func(b *Attempt) bool {
+		if b.Status != StatusRefused || b.Nonce != newest.Nonce {
+			return false
+		}
+		if b.ID == newest.ID {
+			return b.Kind == KindBundle && b.Abandoned
+		}
+		return b.Kind == newest.Kind && newest.Fees.Covers(b.Fees)
+	})
+}
+
+// forget drops attempts from the record.
+func (m *Machine) forget(which func(*Attempt) bool) {
+	var ids []AttemptID
+	kept := 0
+	for i := range m.attempts {
+		if which(&m.attempts[i]) {
+			ids = append(ids, m.attempts[i].ID)
+			continue
+		}
+		if kept != i {
+			m.attempts[kept] = m.attempts[i]
+		}
+		kept++
+	}
+	clear(m.attempts[kept:])
+	m.attempts = m.attempts[:kept]
+	if len(ids) > 0 {
+		m.emit(Forget{Attempts: ids})
+	}
+}
+
+// forgetOld drops attempts that no reorg we follow can bring back.
+func (m *Machine) forgetOld() {
+	m.forget(func(a *Attempt) bool {
+		return a.Finished != 0 && since(m.head.number, a.Finished) > m.cfg.ReorgDepth && !m.inFlight(a.ID)
+	})
+}
+
+func (m *Machine) inFlight(id AttemptID) bool {
+	return (m.work.kind == submitting || m.work.kind == cancelling) && m.work.attempt == id
+}
+
+func (m *Machine) onForeignPending(e ForeignPending) {
+	known := slices.ContainsFunc(m.attempts, func(a Attempt) bool { return a.Hash == e.Hash })
+	if known || !m.nonceKnown || e.Nonce < m.nonce {
+		return
+	}
+	m.addAttempt(Attempt{
+		Kind: KindForeign, Nonce: e.Nonce, Hash: e.Hash, Fees: e.Fees, Block: m.head.number, Status: StatusSent,
+	})
+	m.emit(Alert{Kind: AlertForeignPending, Attempt: m.lastAttempt().ID, Nonce: e.Nonce})
+	if m.work.kind == proposing && m.work.nonce == e.Nonce && !m.work.stale {
+		// The floor it was asked for is too low now.
+		m.outdate()
+		m.due = m.state == Building
+	}
+}
