@@ -63,6 +63,12 @@ var entryPointSalts = map[userop.Version]common.Hash{
 	userop.V08: common.HexToHash("0x0a59dbff790c23c976a548690c27297883cc66b4c67024f9117b0238995e35e9"),
 }
 
+// DefaultContracts returns where everything stands, without starting a chain: what a client of a running one needs.
+func DefaultContracts() (Contracts, error) {
+	contracts, _, err := genesisContracts(ChainConfig(DefaultChainID), 0)
+	return contracts, err
+}
+
 // genesisContracts puts every contract into the genesis state by really creating it there, so that immutables and
 // constructor storage are what they would be on a live chain.
 func genesisContracts(cfg *params.ChainConfig, genesisTime uint64) (Contracts, types.GenesisAlloc, error) {

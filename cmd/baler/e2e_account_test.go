@@ -29,7 +29,7 @@ type account struct {
 	rawSign bool           // the hash itself is signed, whatever the version
 }
 
-// ownerOf is the owner's key of the nth account of a test.
+// newOwner returns a key that no account of the test has yet.
 func (w *world) newOwner(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	w.mu.Lock()
@@ -186,7 +186,7 @@ func (a *account) sign(t *testing.T, op *userop.UserOperation) {
 		hash := a.w.read(t, *op.Paymaster, op.AppendABI(head))
 		copy(op.PaymasterData[64:], signature(t, a.w.chain.Contracts().PaymasterSigner, accounts.TextHash(hash)))
 	}
-	hash := a.hash(op)
+	hash := a.hash(t, op)
 	digest := hash[:]
 	if op.Version < userop.V08 && !a.rawSign {
 		digest = accounts.TextHash(digest)
@@ -194,9 +194,14 @@ func (a *account) sign(t *testing.T, op *userop.UserOperation) {
 	op.Signature = signature(t, a.owner, digest)
 }
 
-// hash is the operation's; the account's own tuple, if there is one, says its delegate.
-func (a *account) hash(op *userop.UserOperation) common.Hash {
-	return op.Hash(a.ep.Address, a.w.chain.ChainID(), op.Delegate())
+// hash is the operation's. Its delegate is in its own tuple, or else in its account's code.
+func (a *account) hash(t *testing.T, op *userop.UserOperation) common.Hash {
+	t.Helper()
+	delegate := op.Delegate()
+	if op.IsEIP7702() && op.Authorization == nil {
+		delegate = a.w.delegateOf(t, op)
+	}
+	return op.Hash(a.ep.Address, a.w.chain.ChainID(), delegate)
 }
 
 func signature(t *testing.T, key *ecdsa.PrivateKey, digest []byte) []byte {
@@ -260,7 +265,7 @@ func (a *account) send(t *testing.T, op *userop.UserOperation) common.Hash {
 func (w *world) onChainHash(t *testing.T, a *account, op *userop.UserOperation) common.Hash {
 	t.Helper()
 	if op.Authorization != nil {
-		return a.hash(op)
+		return a.hash(t, op)
 	}
 	return common.BytesToHash(w.read(t, a.ep.Address, entrypoint.EncodeGetUserOpHash(op)))
 }

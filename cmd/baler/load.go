@@ -70,6 +70,13 @@ func (c *loadCommand) config(out console) (load.Config, error) {
 	if target.Factory, err = optionalAddress("--factory", c.Factory); err != nil {
 		return config, err
 	}
+	if c.Factory == "" {
+		contracts, err := devchain.DefaultContracts()
+		if err != nil {
+			return config, err
+		}
+		target.Factory = contracts.AccountFactories[target.EntryPoint.Version]
+	}
 	if target.Paymaster, err = optionalAddress("--paymaster", c.Paymaster); err != nil {
 		return config, err
 	}
