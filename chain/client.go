@@ -28,6 +28,7 @@ const DefaultTimeout = 10 * time.Second
 type Client struct {
 	eth     *ethclient.Client
 	rpc     *rpc.Client
+	idle    func() // closes idle HTTP connections
 	origin  string // scheme and host: all of the URL that may be shown
 	timeout time.Duration
 }
@@ -53,7 +54,7 @@ func Dial(ctx context.Context, rawURL string, timeout time.Duration) (*Client, e
 	// One host takes all our traffic: keep as many idle connections as we run requests in parallel.
 	transport = transport.Clone()
 	transport.MaxIdleConnsPerHost = 64
-	c := &Client{origin: parsed.Scheme + "://" + parsed.Host, timeout: timeout}
+	c := &Client{idle: transport.CloseIdleConnections, origin: parsed.Scheme + "://" + parsed.Host, timeout: timeout}
 	c.rpc, err = rpc.DialOptions(ctx, rawURL, rpc.WithHTTPClient(&http.Client{Transport: transport, Timeout: timeout}))
 	if err != nil {
 		return nil, c.clean("connect", err)
@@ -62,8 +63,12 @@ func Dial(ctx context.Context, rawURL string, timeout time.Duration) (*Client, e
 	return c, nil
 }
 
-// Close ends the connection and every subscription on it.
-func (c *Client) Close() { c.rpc.Close() }
+// Close ends the connections and every subscription on them. Over HTTP geth's client would keep its idle connections,
+// and a server that shuts down waits for those that never carried a request.
+func (c *Client) Close() {
+	c.rpc.Close()
+	c.idle()
+}
 
 // Origin is the node's scheme and host, safe to show.
 func (c *Client) Origin() string { return c.origin }

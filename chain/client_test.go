@@ -2,6 +2,7 @@ package chain
 
 import (
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -42,17 +43,59 @@ func TestErrorsNeverShowTheURLsPathOrCredentials(t *testing.T) {
 	}
 }
 
-func TestPriorityFeeIsTheMedianOfBlocksThatPaidWithinItsBounds(t *testing.T) {
+func TestCloseEndsIdleConnections(t *testing.T) {
+	closed := make(chan struct{}, 8)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"jsonrpc":"2.0","id":1,"result":"0x1"}`))
+	}))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			closed <- struct{}{}
+		}
+	}
+	server.Start()
+	defer server.Close()
+	client, err := Dial(t.Context(), server.URL, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.ChainID(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	client.Close()
+	select {
+	case <-closed:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection is open after Close")
+	}
+}
+
+func TestPriorityFeeIsTheMedianOfWhatTheMarketPaid(t *testing.T) {
 	for name, test := range map[string]struct {
-		answer       string
-		minimum, max uint64
-		want         uint64
+		answer   string
+		own      map[uint64]uint64
+		min, max uint64
+		want     uint64
 	}{
-		"empty chain":         {`{"reward":[["0x0"],["0x0"]],"gasUsedRatio":[0,0]}`, 7, 0, 7},
-		"no reward at all":    {`{"gasUsedRatio":[0]}`, 7, 0, 7},
-		"median of the full":  {`{"reward":[["0x64"],["0x0"],["0x1"],["0x32"]],"gasUsedRatio":[0.1,0,0.9,0.5]}`, 7, 0, 50},
-		"at least minimum":    {`{"reward":[["0x1"]],"gasUsedRatio":[0.1]}`, 7, 0, 7},
-		"at most the maximum": {`{"reward":[["0x2e90edd000"]],"gasUsedRatio":[0.1]}`, 7, 9, 9},
+		"empty chain": {answer: `{"oldestBlock":"0x1","reward":[["0x0"],["0x0"]],"gasUsedRatio":[0,0]}`, min: 7, want: 7},
+		"no blocks":   {answer: `{"oldestBlock":"0x1"}`, min: 7, want: 7},
+		"median":      {answer: `{"oldestBlock":"0x1","reward":[["0x64"],["0x1"],["0x32"]],"gasUsedRatio":[0.1,0.9,0.5]}`, min: 7, want: 50},
+		"empty blocks are cheap": {
+			answer: `{"oldestBlock":"0x1","reward":[["0x64"],["0x0"],["0x0"]],"gasUsedRatio":[0.1,0,0]}`, min: 7, want: 7,
+		},
+		"one foreign transaction on a quiet chain": {
+			answer: `{"oldestBlock":"0x1","reward":[["0x0"],["0x2e90edd000"],["0x0"]],"gasUsedRatio":[0,0.001,0]}`, min: 7, want: 7,
+		},
+		"our own bundles say nothing": {
+			answer: `{"oldestBlock":"0x1","reward":[["0x64"],["0x65"],["0x66"]],"gasUsedRatio":[0.5,0.5,0.5]}`,
+			own:    map[uint64]uint64{1: 400, 2: 250, 3: 499}, min: 7, want: 7,
+		},
+		"our own bundles among many": {
+			answer: `{"oldestBlock":"0x1","reward":[["0x64"],["0x65"],["0x66"]],"gasUsedRatio":[0.5,0.5,0.5]}`,
+			own:    map[uint64]uint64{1: 100, 2: 249, 3: 20}, min: 7, want: 0x65,
+		},
+		"at most the maximum": {answer: `{"oldestBlock":"0x1","reward":[["0x2e90edd000"]],"gasUsedRatio":[0.1]}`, min: 7, max: 9, want: 9},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
@@ -62,7 +105,10 @@ func TestPriorityFeeIsTheMedianOfBlocksThatPaidWithinItsBounds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fee, err := client.PriorityFee(t.Context(), &types.Header{Number: big.NewInt(1)}, *uint256.NewInt(test.minimum), *uint256.NewInt(test.max))
+		fee, err := client.PriorityFee(t.Context(), &types.Header{Number: big.NewInt(3), GasLimit: 1000}, FeePolicy{
+			Minimum: *uint256.NewInt(test.min), Maximum: *uint256.NewInt(test.max),
+			OwnGas: func(block uint64) uint64 { return test.own[block] },
+		})
 		if err != nil || fee.Uint64() != test.want {
 			t.Errorf("%s: have %v (%v), want %d", name, fee.Dec(), err, test.want)
 		}

@@ -178,6 +178,11 @@ func (c *Client) follow(ctx context.Context, heads *Client, follower *Follower, 
 	}
 }
 
+// Header returns a block's header.
+func (c *Client) Header(ctx context.Context, block common.Hash) (*types.Header, error) {
+	return nodeHeads{c}.HeaderByHash(ctx, block)
+}
+
 // nodeHeads reads headers from a node.
 type nodeHeads struct{ client *Client }
 

@@ -2,8 +2,6 @@ package chain
 
 import (
 	"context"
-	"fmt"
-	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -102,41 +100,3 @@ func (c *Client) logs(ctx context.Context, filter map[string]any) ([]types.Log, 
 
 // AtHash pins a state request to a block by its hash, as EIP-1898 writes it.
 func AtHash(block common.Hash) map[string]any { return map[string]any{"blockHash": block} }
-
-// PriorityFee suggests a priority fee in wei per gas for the next block: the median over the last blocks of what their
-// median gas unit paid. Empty blocks say nothing and are left out; without any, it is the minimum. The maximum bounds
-// what a foreign transaction, or our own bundles, can talk it up to.
-func (c *Client) PriorityFee(ctx context.Context, head *types.Header, minimum, maximum uint256.Int) (uint256.Int, error) {
-	const blocks, percentile = 10, 50
-	var history struct {
-		Reward       [][]*hexutil.Big `json:"reward"`
-		GasUsedRatio []float64        `json:"gasUsedRatio"`
-	}
-	err := c.CallContext(ctx, &history, "eth_feeHistory", hexutil.Uint(blocks), hexutil.EncodeBig(head.Number), []float64{percentile})
-	if err != nil {
-		return uint256.Int{}, err
-	}
-	var paid []*uint256.Int
-	for i, rewards := range history.Reward {
-		if len(rewards) != 1 || rewards[0] == nil || i >= len(history.GasUsedRatio) || history.GasUsedRatio[i] == 0 {
-			continue
-		}
-		fee, overflow := uint256.FromBig(rewards[0].ToInt())
-		if overflow {
-			return uint256.Int{}, fmt.Errorf("eth_feeHistory: reward of block %d is over 256 bits", i)
-		}
-		paid = append(paid, fee)
-	}
-	fee := minimum
-	if len(paid) > 0 {
-		slices.SortFunc(paid, (*uint256.Int).Cmp)
-		fee = *paid[len(paid)/2]
-	}
-	if fee.Lt(&minimum) {
-		fee = minimum
-	}
-	if !maximum.IsZero() && fee.Gt(&maximum) {
-		fee = maximum
-	}
-	return fee, nil
-}

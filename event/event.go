@@ -103,6 +103,16 @@ type BundleMined struct {
 	Earned     uint256.Int // wei the EntryPoint collected from the operations
 }
 
+// BundleReverted: a transaction of ours is in a block and did nothing but cost its gas.
+type BundleReverted struct {
+	Signer     common.Address
+	Tx         common.Hash
+	Block      uint64
+	Operations int
+	Cause      string
+	Culprits   []common.Hash // operations found guilty
+}
+
 // Alert: something needs a person.
 type Alert struct {
 	Signer common.Address
@@ -120,4 +130,5 @@ func (OperationRevived) event()  {}
 func (SenderMoved) event()       {}
 func (BundleSent) event()        {}
 func (BundleMined) event()       {}
+func (BundleReverted) event()    {}
 func (Alert) event()             {}

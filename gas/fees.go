@@ -121,3 +121,12 @@ func minimum(a, b uint256.Int) uint256.Int {
 	}
 	return b
 }
+
+// Cost is what an amount of gas costs at a price in wei per gas, in wei; it saturates.
+func Cost(units uint64, price uint256.Int) uint256.Int {
+	var cost uint256.Int
+	if _, overflow := cost.MulOverflow(&price, uint256.NewInt(units)); overflow {
+		return saturated()
+	}
+	return cost
+}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/big"
 
 	"baler/bundlesender"
@@ -37,7 +38,7 @@ func (w *worker) do(ctx context.Context, effect bundlesender.Effect) {
 	case bundlesender.Release:
 		w.node.pool.look(func(p *pool.Pool) { p.Release(w.builder, e.Operations) })
 	case bundlesender.Settle:
-		w.settle(e)
+		w.settle(ctx, e)
 	case bundlesender.Revive:
 		w.revive(ctx, e)
 	case bundlesender.Forget:
@@ -106,6 +107,7 @@ func (w *worker) proposal(ctx context.Context, e bundlesender.Propose) (*propose
 	return w.proposer.Propose(ctx, proposer.Request{
 		Builder: w.builder, Head: head.header, BaseFee: head.baseFee, Priority: priority, Floor: e.Floor,
 		Beneficiary: w.beneficiary(), Balance: balance, ClaimUntil: head.number() + claimBlocks, Exclude: e.Exclude,
+		Deferred: w.node.suspicion.deferred(head.number()), MaxOps: w.node.suspicion.limit(w.builder),
 	})
 }
 
@@ -156,7 +158,21 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 	}
 	w.node.sink(sent)
 	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer.Class)
+	w.suspect(outcome.Outcome, e.Attempt.Operations, answer.Text)
 	w.post(outcome)
+}
+
+// suspect learns from the answer which operations make bundles fail.
+func (w *worker) suspect(outcome bundlesender.Outcome, ops []common.Hash, text string) {
+	block := w.node.head.Load().number()
+	switch outcome {
+	case bundlesender.Accepted, bundlesender.AlreadyKnown:
+		w.node.removeCulprits(w.node.suspicion.accepted(w.builder, ops, block))
+	case bundlesender.Rejected:
+		w.node.log.Warn("bundle refused", "signer", w.builder, "ops", len(ops), "text", text)
+		w.node.suspicion.refused(w.builder, ops, block)
+	default: // about the key or the fees, not about operations
+	}
 }
 
 func (w *worker) bundleTx(attempt bundlesender.Attempt, bundle *proposer.Bundle) *types.Transaction {
@@ -180,6 +196,12 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 	head := w.node.head.Load()
 	fees := gas.BundleFees(head.baseFee, config.MinPriorityFee, e.Floor, config.Proposer.BaseFeeOverheadPercent, 0)
 	outcome := bundlesender.CancelSubmitted{Attempt: e.Attempt, Fees: fees, Outcome: bundlesender.NotSent}
+	if cost := gas.Cost(params.TxGas, fees.MaxFee); !config.MaxCancelSpend.IsZero() && cost.Gt(&config.MaxCancelSpend) {
+		w.alert("cancellation too dear", fmt.Sprintf("a cancellation would cost %s wei, over max_cancellation_spend", cost.Dec()))
+		outcome.Outcome = bundlesender.Rejected
+		w.post(outcome)
+		return
+	}
 	to := w.key.Address()
 	tx, err := w.key.SignTx(ctx, types.NewTx(&types.DynamicFeeTx{
 		ChainID: w.node.chainID(), Nonce: e.Nonce, GasTipCap: fees.MaxPriority.ToBig(), GasFeeCap: fees.MaxFee.ToBig(), Gas: params.TxGas, To: &to,
@@ -264,15 +286,27 @@ func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
 
 // settle accounts for a mined transaction. Its operations were settled with the block's logs; those that it did not
 // mine (it reverted) are free for the next bundle.
-func (w *worker) settle(e bundlesender.Settle) {
+func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	receipt := w.mined[e.Hash]
 	delete(w.mined, e.Hash)
 	w.node.pool.look(func(p *pool.Pool) { p.Release(w.builder, e.Operations) })
 	if receipt == nil {
 		return
 	}
+	w.node.own.add(receipt.BlockNumber.Uint64(), receipt.GasUsed)
 	w.node.sink(w.node.accounting(w.key.Address(), receipt, len(e.Operations)))
+	if tx := w.sent[e.Attempt]; tx != nil && receipt.Status == types.ReceiptStatusFailed && len(e.Operations) > 0 {
+		w.task(func() { w.onRevert(ctx, e, receipt, tx) })
+	}
 }
 
 // errNoSender is the answer to a manual call when no bundle sender is left.
 var errNoSender = errors.New("no bundle sender is running")
+
+// feesOf returns a signed transaction's fees.
+func feesOf(tx *types.Transaction) gas.Fees {
+	var fees gas.Fees
+	fees.MaxFee.SetFromBig(tx.GasFeeCap())
+	fees.MaxPriority.SetFromBig(tx.GasTipCap())
+	return fees
+}

@@ -49,6 +49,7 @@ type Config struct {
 	BundleInterval time.Duration // bundle_max_send_interval_millis; 0: off
 	MinPriorityFee uint256.Int   // wei per gas, whatever the oracle says
 	MaxPriorityFee uint256.Int   // wei per gas; 0: no ceiling
+	MaxCancelSpend uint256.Int   // wei one cancellation may cost; 0: no budget
 	LookupBlocks   uint64        // how far back receipts of forgotten operations are looked for
 	HistorySize    int           // mined operations remembered
 
@@ -71,6 +72,8 @@ type Node struct {
 	estimator *estimation.Estimator
 	pool      *mempool
 	history   *history
+	suspicion *suspicion
+	own       *ownGas
 	workers   []*worker
 	sink      event.Sink
 	log       *slog.Logger
@@ -95,7 +98,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	n := &Node{
 		config: config, chain: client, heads: heads, relay: relay, sink: sink, log: log, source: source,
 		pool:    &mempool{pool: pool.New(config.Pool), sink: sink},
-		history: newHistory(config.HistorySize),
+		history: newHistory(config.HistorySize), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
 		started: make(chan struct{}),
 	}
 	n.validator = &validator{inner: validation.New(source, config.Validation), source: source}
@@ -176,7 +179,9 @@ func (h *head) priorityFee(ctx context.Context, n *Node) (uint256.Int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.priority == nil {
-		fee, err := n.chain.PriorityFee(ctx, h.header, n.config.MinPriorityFee, n.config.MaxPriorityFee)
+		fee, err := n.chain.PriorityFee(ctx, h.header, chain.FeePolicy{
+			Minimum: n.config.MinPriorityFee, Maximum: n.config.MaxPriorityFee, OwnGas: n.own.in,
+		})
 		if err != nil {
 			return uint256.Int{}, fmt.Errorf("priority fee: %w", err)
 		}

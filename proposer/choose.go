@@ -24,8 +24,9 @@ type chooser struct {
 	now      uint64 // its timestamp
 	required gas.Fees
 
+	maxOps    int
 	gasLeft   uint64
-	gasReason SkipReason // GasLimitReached, or BalanceReached if the balance is what limits
+	gasReason SkipReason // GasLimitReached, or BudgetReached or BalanceReached if one of those is what limits
 	bytesLeft uint64
 	context   uint64                         // bytes of contexts in the bundle
 	deposits  map[common.Address]uint256.Int // what is left of each paymaster's deposit, wei
@@ -61,6 +62,7 @@ func newChooser(config *Config, head *types.Header, required, bundle gas.Fees, b
 		config:    config,
 		now:       head.Time,
 		required:  required,
+		maxOps:    config.MaxBundleSize,
 		gasLeft:   config.MaxBundleGas,
 		gasReason: GasLimitReached,
 		bytesLeft: config.MaxBundleBytes - min(config.MaxBundleBytes, emptyBundleBytes),
@@ -75,6 +77,11 @@ func newChooser(config *Config, head *types.Header, required, bundle gas.Fees, b
 	}
 	if head.GasLimit != 0 && config.MaxBlockSharePercent != 0 {
 		c.gasLeft = min(c.gasLeft, head.GasLimit/100*config.MaxBlockSharePercent)
+	}
+	if budget := config.MaxBundleFee; !budget.IsZero() {
+		if affordable := affordableGas(budget, bundle); affordable < c.gasLeft {
+			c.gasLeft, c.gasReason = affordable, BudgetReached
+		}
 	}
 	if affordable := affordableGas(balance, bundle); affordable < c.gasLeft {
 		c.gasLeft, c.gasReason = affordable, BalanceReached
@@ -107,12 +114,16 @@ func (c *chooser) limit() uint64 {
 	return limit
 }
 
-// filter drops what is excluded or pays less than required and returns the rest.
-func (c *chooser) filter(candidates []*pool.Operation, exclude []common.Hash) []*pool.Operation {
+// filter drops what is excluded, deferred or pays less than required, and returns the rest.
+func (c *chooser) filter(candidates []*pool.Operation, req Request) []*pool.Operation {
 	var paying []*pool.Operation
 	for _, op := range candidates {
-		if slices.Contains(exclude, op.Hash) {
+		switch {
+		case slices.Contains(req.Exclude, op.Hash):
 			c.skip(op, Skip{Reason: InLaterBundle})
+			continue
+		case slices.Contains(req.Deferred, op.Hash):
+			c.skip(op, Skip{Reason: UnderSuspicion})
 			continue
 		}
 		if s, ok := underpays(op, c.required); ok {
@@ -163,8 +174,8 @@ func (c *chooser) room(op *pool.Operation) (s Skip, ends bool) {
 		return Skip{Reason: PredecessorAbsent, About: op.Op.Sender}, false
 	case twice && !op.Staked.Sender:
 		return Skip{Reason: SenderInBundle, About: op.Op.Sender}, false
-	case len(c.ops) >= c.config.MaxBundleSize:
-		return numbers(BundleFull, uint64(len(c.ops))+1, uint64(c.config.MaxBundleSize)), true
+	case len(c.ops) >= c.maxOps:
+		return numbers(BundleFull, uint64(len(c.ops))+1, uint64(c.maxOps)), true
 	case !ok || units > c.gasLeft:
 		return numbers(c.gasReason, units, c.gasLeft), ends
 	case size > c.bytesLeft:

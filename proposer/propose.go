@@ -35,6 +35,10 @@ func (p *Proposer) Propose(ctx context.Context, req Request) (*Proposal, error) 
 	fees := gas.BundleFees(req.BaseFee, req.Priority, req.Floor, p.config.BaseFeeOverheadPercent, p.config.PriorityFeeOverheadPercent)
 	required := gas.RequiredFees(p.config.PriorityFeeMode, fees, req.BaseFee, !req.Floor.IsZero())
 	out := &Proposal{Fees: fees, Reason: NoOperations}
+	if ceiling := p.config.MaxFeePerGas; !ceiling.IsZero() && fees.MaxFee.Gt(&ceiling) {
+		out.Reason = FeesOverBudget
+		return out, nil
+	}
 
 	list, err := p.entryPoints(ctx, req, required)
 	if err != nil {
@@ -138,7 +142,10 @@ func (p *Proposer) build(ctx context.Context, req Request, ep entrypoint.EntryPo
 		return built{reason: NoOperations}, nil
 	}
 	c := newChooser(&p.config, req.Head, required, fees, req.Balance)
-	paying := c.filter(candidates, req.Exclude)
+	if req.MaxOps > 0 {
+		c.maxOps = min(c.maxOps, req.MaxOps)
+	}
+	paying := c.filter(candidates, req)
 	if len(paying) == 0 {
 		return built{reason: NoneLeftAfterFeeFilter, skipped: c.skipped}, nil
 	}
@@ -290,9 +297,7 @@ func (p *Proposer) assemble(req Request, ep entrypoint.EntryPoint, c *chooser, f
 	}
 	b.GasLimit = limit
 	price := fees.EffectivePrice(req.BaseFee)
-	if _, overflow := b.ExpectedCost.MulOverflow(&price, uint256.NewInt(res.GasUsed)); overflow {
-		b.ExpectedCost.SetAllOne()
-	}
+	b.ExpectedCost = gas.Cost(res.GasUsed, price)
 	return b, nil
 }
 
@@ -316,6 +321,8 @@ func emptyReason(c *chooser) Reason {
 		return NoneLeftAfterSimulation
 	case slices.ContainsFunc(c.skipped, stage(BalanceReached)):
 		return SignerBalanceLow
+	case slices.ContainsFunc(c.skipped, stage(BudgetReached)):
+		return FeesOverBudget
 	default:
 		return NothingFits
 	}

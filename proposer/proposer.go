@@ -109,6 +109,10 @@ type Request struct {
 	// Exclude are operations that wait in a transaction of the signer with a later nonce, as after a reorg: in a bundle
 	// before that one they would be included twice.
 	Exclude []common.Hash
+	// Deferred are operations under suspicion of making bundles fail: they are skipped for now.
+	Deferred []common.Hash
+	// MaxOps bounds this bundle below Config.MaxBundleSize; 0: it does not.
+	MaxOps int
 }
 
 // Bundle is a valid bundle, ready to be signed.
@@ -160,6 +164,7 @@ const (
 	NothingFits                           // no candidate fits the bundle's limits
 	SignerBalanceLow                      // the signer cannot pay for the gas of a single candidate
 	NoneLeftAfterSimulation               // all that pay failed or cannot be bundled now
+	FeesOverBudget                        // the fees needed are over MaxFeePerGas, or no candidate fits MaxBundleFee
 	Unprofitable                          // the bundle is expected to earn less than the least profit
 )
 
@@ -178,6 +183,8 @@ func (r Reason) String() string {
 		return "signer balance too low"
 	case NoneLeftAfterSimulation:
 		return "none left after simulation"
+	case FeesOverBudget:
+		return "fees over the budget"
 	case Unprofitable:
 		return "bundle not profitable"
 	default:
@@ -242,10 +249,12 @@ type Config struct {
 	MaxContextBytes      uint64 // most bytes of all paymasters' contexts together, MAX_BUNDLE_CONTEXT_SIZE of ERC-7562 (LIM-050)
 	MaxCandidates        int    // most operations asked of the pool: bounds the simulations of one proposal
 
-	GasMarginPercent uint64   // added to the measured gas for the transaction's gas limit
-	MinProfit        *big.Int // wei; nil: 0. Negative: a loss that is accepted
-	ExpiryMargin     uint64   // an operation must stay valid this long after the head: seconds
-	ExpiryBlocks     uint64   // the same for ranges of block numbers
+	GasMarginPercent uint64      // added to the measured gas for the transaction's gas limit
+	MaxFeePerGas     uint256.Int // most a bundle may offer, wei per gas; 0: no ceiling
+	MaxBundleFee     uint256.Int // most a bundle transaction may cost: gas limit × max fee, wei; 0: no budget
+	MinProfit        *big.Int    // wei; nil: 0. Negative: a loss that is accepted
+	ExpiryMargin     uint64      // an operation must stay valid this long after the head: seconds
+	ExpiryBlocks     uint64      // the same for ranges of block numbers
 
 	// MaxPassedOver is how often an EntryPoint with bundleable operations is passed over for one that pays more,
 	// before it goes first.

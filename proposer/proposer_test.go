@@ -518,3 +518,36 @@ func (v cancellingValidator) Validate(ctx context.Context, _ *types.Header, _ en
 	v.cancel()
 	return nil, ctx.Err()
 }
+
+func TestFeesOverTheCeilingAreNotOffered(t *testing.T) {
+	s := newScene(t, func(c *Config) { c.MaxFeePerGas = *uint256.NewInt(137) })
+	op := operation(1)
+	s.add(t, op)
+	wantBundle(t, s.propose(t, request()), []*pool.Operation{op}, nil)
+	replacement := request()
+	replacement.Floor = gas.Fees{MaxFee: *uint256.NewInt(138), MaxPriority: *uint256.NewInt(11)}
+	wantReason(t, s.propose(t, replacement), FeesOverBudget)
+}
+
+func TestBundleFeeBudgetBoundsTheGas(t *testing.T) {
+	one := operation(1)
+	units, _ := one.Op.MaxGas()
+	two := operation(2, fees(900, 90))
+	// The bundle's max fee is 137.
+	s := newScene(t, func(c *Config) { c.MaxBundleFee = *uint256.NewInt(137 * (units + units/2)) })
+	s.add(t, one, two)
+	wantBundle(t, s.propose(t, request()), []*pool.Operation{one}, skips{two: BudgetReached})
+	s.proposer.config.MaxBundleFee = *uint256.NewInt(137 * (units - 1))
+	p := s.propose(t, request())
+	wantReason(t, p, FeesOverBudget)
+	wantBundle(t, p, nil, skips{one: BudgetReached, two: ListEnded})
+}
+
+func TestDeferredAndExcludedOperationsWait(t *testing.T) {
+	s := newScene(t)
+	a, b, c, d := operation(1), operation(2, fees(990, 90)), operation(3, fees(980, 80)), operation(4, fees(970, 70))
+	s.add(t, a, b, c, d)
+	req := request()
+	req.Exclude, req.Deferred, req.MaxOps = []common.Hash{a.Hash}, []common.Hash{b.Hash}, 1
+	wantBundle(t, s.propose(t, req), []*pool.Operation{c}, skips{a: InLaterBundle, b: UnderSuspicion, d: BundleFull})
+}

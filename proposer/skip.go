@@ -38,6 +38,8 @@ const (
 	PredecessorAbsent                       // an operation of its sender with a lower nonce is not in the bundle
 	NeedsAggregator                         // it has a signature aggregator; those go into bundles of their own
 	NodeTrouble                             // it could not be validated
+	BudgetReached                           // its maximum gas does not fit in what the bundle's fee budget pays for
+	UnderSuspicion                          // bundles with it were refused; it is tried again later
 	InLaterBundle                           // it waits in a transaction of the signer with a later nonce
 	LossMaking                              // the bundle that held it was not profitable enough, wei
 )
@@ -77,6 +79,10 @@ func (r SkipReason) String() string {
 		return "needs its aggregator"
 	case NodeTrouble:
 		return "could not be validated"
+	case BudgetReached:
+		return "bundle fee budget reached"
+	case UnderSuspicion:
+		return "under suspicion"
 	case InLaterBundle:
 		return "in a later bundle of this signer"
 	case LossMaking:
@@ -95,7 +101,7 @@ func (s Skip) String() string {
 		return fmt.Sprintf("%v: %v", s.Reason, s.About)
 	case DepositShort:
 		return fmt.Sprintf("%v: %v, have %v, want %v", s.Reason, s.About, s.Have.Dec(), s.Want.Dec())
-	case ListEnded, NodeTrouble, InLaterBundle:
+	case ListEnded, NodeTrouble, InLaterBundle, UnderSuspicion:
 		return s.Reason.String()
 	default:
 		return fmt.Sprintf("%v: have %v, want %v", s.Reason, s.Have.Dec(), s.Want.Dec())
@@ -108,7 +114,7 @@ func (r SkipReason) afterSimulation() bool {
 	case ContextReached, NotYetValid, ExpiresSoon, DepositShort, TouchesOther, NeedsAggregator, NodeTrouble:
 		return true
 	case MaxFeeTooLow, PriorityFeeTooLow, GasLimitReached, BalanceReached, BundleFull, BytesReached, ListEnded,
-		SenderInBundle, PredecessorAbsent, InLaterBundle, LossMaking:
+		SenderInBundle, PredecessorAbsent, InLaterBundle, UnderSuspicion, BudgetReached, LossMaking:
 		return false
 	default:
 		return false

@@ -70,6 +70,11 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 			address("signer", e.Signer), hash("tx", e.Tx), slog.Uint64("block", e.Block), slog.Int("ops", e.Operations), slog.Bool("success", e.Success),
 			slog.Uint64("gas_used", e.GasUsed), slog.String("cost_wei", e.Cost.Dec()), slog.String("earned_wei", e.Earned.Dec()),
 		}
+	case event.BundleReverted:
+		return slog.LevelWarn, "bundle reverted", []slog.Attr{
+			address("signer", e.Signer), hash("tx", e.Tx), slog.Uint64("block", e.Block), slog.Int("ops", e.Operations),
+			slog.String("cause", e.Cause), slog.Any("culprits", e.Culprits),
+		}
 	case event.Alert:
 		return slog.LevelWarn, e.Text, []slog.Attr{slog.String("alert", e.Kind), address("signer", e.Signer)}
 	default:

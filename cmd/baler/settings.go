@@ -57,6 +57,9 @@ type proposerSettings struct {
 	MaxBundleSize                    int    `help:"Most operations of a bundle." default:"128"`
 	MaxBundleGas                     uint64 `help:"Most gas of a bundle." default:"16777216"`
 	BundlePacking                    string `help:"priority: the first operation that does not fit ends the bundle; fill: it is passed over." enum:"priority,fill" default:"priority"`
+	MaxFeePerGas                     string `help:"Most a bundle or cancellation offers, in wei per gas. Default: the chain's." placeholder:"WEI"`
+	MaxBundleFee                     string `help:"Most a bundle transaction may cost, gas limit times max fee, in wei. Default: the chain's." placeholder:"WEI"`
+	MaxCancellationSpend             string `help:"Most one cancellation may cost, in wei. Default: the chain's." placeholder:"WEI"`
 	MinBundleProfit                  int64  `help:"Least profit a bundle must be expected to make, in wei." default:"0"`
 }
 
@@ -117,11 +120,21 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	if err != nil {
 		return config, err
 	}
-	minStake, err := uint256.FromDecimal(s.Validation.MinStakeValue)
+	minStake, err := wei("--min_stake_value", s.Validation.MinStakeValue, uint256.Int{})
 	if err != nil {
-		return config, badSetting("--min_stake_value: have %q, want wei in decimal", s.Validation.MinStakeValue)
+		return config, err
 	}
-	mempool, err := s.Mempool.config(minStake, s.Validation.MinUnstakeDelay)
+	spec := chain.SpecOf(chainID)
+	if spec.MaxFeePerGas, err = wei("--max_fee_per_gas", s.Proposals.MaxFeePerGas, spec.MaxFeePerGas); err != nil {
+		return config, err
+	}
+	if spec.MaxBundleFee, err = wei("--max_bundle_fee", s.Proposals.MaxBundleFee, spec.MaxBundleFee); err != nil {
+		return config, err
+	}
+	if spec.MaxCancellationSpend, err = wei("--max_cancellation_spend", s.Proposals.MaxCancellationSpend, spec.MaxCancellationSpend); err != nil {
+		return config, err
+	}
+	mempool, err := s.Mempool.config(&minStake, s.Validation.MinUnstakeDelay)
 	if err != nil {
 		return config, err
 	}
@@ -137,6 +150,7 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 		Sender:     s.Senders.config(),
 		Follow:     chain.FollowOptions{Log: log},
 	}
+	config.Proposer.MaxFeePerGas, config.Proposer.MaxBundleFee, config.MaxCancelSpend = spec.MaxFeePerGas, spec.MaxBundleFee, spec.MaxCancellationSpend
 	config.Estimation.PreVerification = config.Validation.PreVerification
 	config.Estimation.MaxVerificationGas = s.Validation.MaxVerificationGas
 	return config, nil
@@ -261,6 +275,18 @@ func (s entryPointSettings) deployed(ctx context.Context, client *chain.Client) 
 		return nil, badSetting("--entry_point: no EntryPoint is deployed on this chain")
 	}
 	return found, nil
+}
+
+// wei reads an amount in decimal; empty is the fallback.
+func wei(flag, text string, fallback uint256.Int) (uint256.Int, error) {
+	if text == "" {
+		return fallback, nil
+	}
+	amount, err := uint256.FromDecimal(text)
+	if err != nil {
+		return uint256.Int{}, badSetting("%s: have %q, want wei in decimal", flag, text)
+	}
+	return *amount, nil
 }
 
 func optionalAddress(flag, text string) (common.Address, error) {
