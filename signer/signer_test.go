@@ -8,6 +8,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/holiman/uint256"
 )
 
@@ -60,11 +61,7 @@ func TestPrintingASignerNeverShowsItsKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := signers[0].(*PrivateKey)
-	raw, err := key.key.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	scalar := new(big.Int).SetBytes(raw).String()
+	scalar := new(big.Int).SetBytes(crypto.FromECDSA(key.key)).String()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
 		printed := fmt.Sprintf(verb, key)
 		if strings.Contains(printed, keyOne[:8]) || strings.Contains(printed, scalar[:8]) {
