@@ -43,8 +43,22 @@ func (m *Machine) overtaken(a *Attempt) bool {
 // waitsAtNonce says whether a transaction is believed to wait for the nonce that is next.
 func (m *Machine) waitsAtNonce() bool {
 	for i := range m.attempts {
-		if a := &m.attempts[i]; a.Nonce == m.nonce && (a.Status == StatusSent || a.Status == StatusUnknown) {
+		if a := &m.attempts[i]; a.Nonce == m.nonce && a.waits() {
 			return true
+		}
+	}
+	return false
+}
+
+// waits says whether the transaction is believed to wait for its block.
+func (a *Attempt) waits() bool { return a.Status == StatusSent || a.Status == StatusUnknown }
+
+// hitWaits says whether the transaction of ours that waits for the nonce that is next is a bundle that would revert. The newest
+// decides: it has replaced the others.
+func (m *Machine) hitWaits() bool {
+	for i := len(m.attempts) - 1; i >= 0; i-- {
+		if a := &m.attempts[i]; a.Nonce == m.nonce && a.waits() && a.Kind != KindForeign {
+			return a.Hit
 		}
 	}
 	return false

@@ -16,6 +16,8 @@
 //   - An operation once taken for a bundle is released or settled, once. It is released only when no transaction that has it may be mined.
 //   - A transaction that may be mined stays tracked, whatever was thought of it since: refused is not tracked, abandoned, dropped
 //     and unknown are.
+//   - A bundle that is known to revert is not waited for: at the block that says so it is replaced, or, if there is nothing to replace it
+//     with, cancelled. Its operations stay held. A cancelling that ended in vain is not begun again at the same block.
 //   - Nothing is begun again without a wait (for a block, an interval, a call) between, except once, and then with a backoff that grows.
 //   - From every state but Stopped some sequence of ordinary events leads back to Building. A chain that makes blocks and answers
 //     is all that is needed.
@@ -26,6 +28,10 @@
 //   - Submit and Cancel: sign, make the attempt durable in the journal with its hash, step Signed, and only then relay.
 //   - Every head is stepped, one by one. While Watch or Settled name transactions (for Settled it is enough to look when the chain has
 //     reorged) a head carries an Observation, made at that head's hash for what Watch named, with no event stepped between; nil if it could not be made.
+//   - An Observation's Hit is complete, also in the answer to Observe: whose operations are mined elsewhere, the shell knows from the
+//     UserOperationEvents of the chain. Mined says from the receipt whether the transaction reverted. A proposal holds no operation that was
+//     mined when it was asked for.
+//   - What the shell may not spend it does not send: no bundle that loses (WouldLose), no cancellation over its budget (OverBudget).
 //   - ProposerError, Unknown and a nil Observation say "not known". The shell never guesses: an unknown outcome is not a refusal.
 //   - IntervalElapsed is sent when bundle_max_send_interval_millis have passed since the last Propose.
 //   - After a restart it hands the journal to Restore and goes on. The machine asks for the nonce before it begins anything.
@@ -42,10 +48,20 @@
 //	in Building, on
 //	  triggered
 //	    -> Building, at once: new block or interval (auto), manual call
+//	  no operations, a bundle of ours that would revert waits, no cancelling ended at this block
+//	    -> Cancelling, at once: cancellation fee increases := 0; to cancel costs less than the revert
 //	  no operations
 //	    -> Building, waits: fee increases and underpriced-since are kept
+//	  none left after simulation, a bundle of ours that would revert waits, no cancelling ended at this block
+//	    -> Cancelling, at once: cancellation fee increases := 0
 //	  none left after simulation
 //	    -> Building, waits: fee increases and underpriced-since are kept
+//	  signer cannot pay, a bundle of ours that would revert waits, no cancelling ended at this block
+//	    -> Cancelling, at once: cancellation fee increases := 0, alert: funding asked for
+//	  signer cannot pay
+//	    -> Building, waits: alert: funding asked for; fee increases, underpriced-since and floor are kept
+//	  none left after the fee filter, a bundle of ours that would revert waits, no cancelling ended at this block
+//	    -> Cancelling, at once: cancellation fee increases := 0
 //	  none left after the fee filter, underpriced for more than max_replacement_underpriced_blocks
 //	    -> Cancelling, at once: cancellation fee increases := 0
 //	  none left after the fee filter, underpriced
@@ -53,6 +69,16 @@
 //	  none left after the fee filter, fee increases > 0, or a floor binds
 //	    -> Building, waits: bundle abandoned, counters cleared; its transactions stay tracked
 //	  none left after the fee filter
+//	    -> Building, waits: nothing was at stake
+//	  would lose, a bundle of ours that would revert waits, no cancelling ended at this block
+//	    -> Cancelling, at once: cancellation fee increases := 0; like priced out, here and below
+//	  would lose, underpriced for more than max_replacement_underpriced_blocks
+//	    -> Cancelling, at once: cancellation fee increases := 0
+//	  would lose, underpriced
+//	    -> Building, waits: attempts abandoned, fee increases := 0: fees start afresh; underpriced-since is kept
+//	  would lose, fee increases > 0, or a floor binds
+//	    -> Building, waits: bundle abandoned, counters cleared; its transactions stay tracked
+//	  would lose
 //	    -> Building, waits: nothing was at stake
 //	  proposal failed
 //	    -> Building, backs off: node trouble: says nothing about operations
@@ -77,6 +103,8 @@
 //	in Pending, on
 //	  dropped
 //	    -> Building, at once: fee increases +1, underpriced-since cleared
+//	  hit: operations mined elsewhere
+//	    -> Building, at once: fee increases +1, underpriced-since cleared; it would revert; replaced without what is mined elsewhere
 //	  timed out
 //	    -> Building, at once: fee increases +1, underpriced-since cleared; U is reached at a block that was looked at
 //	in Cancelling, on
@@ -90,6 +118,8 @@
 //	    -> Building, waits: counters cleared, attempts abandoned; the withdrawn transactions stay tracked
 //	  nothing to cancel
 //	    -> Building, waits: counters cleared, attempts abandoned
+//	  cancellation over budget
+//	    -> Building, waits: counters cleared, attempts abandoned, alert; it never left; not before the next trigger again
 //	  cancellation refused, max_cancellation_fee_increases used up
 //	    -> Building, waits: counters cleared, attempts abandoned, alert
 //	  cancellation refused

@@ -50,14 +50,16 @@ type Cancel struct {
 type Observe struct{ Seq Seq }
 
 // Release gives operations back to the pool: this sender no longer has them in any transaction that may be mined.
-// Attempt is the attempt they were in, zero if they never got into one.
+// Attempt is the attempt they were in, zero if they never got into one. What another transaction has mined meanwhile is
+// among them: the pool, which settles operations by the chain, has nothing to do for it.
 type Release struct {
 	Attempt    AttemptID
 	Operations []common.Hash
 }
 
 // Settle: the attempt is mined. The shell decodes the receipt, tells the pool, and accounts for the gas. The machine holds these
-// operations no longer.
+// operations no longer, unless it has Reverted: then it mined none of them, and they are given back by Release as soon as this
+// sender has them in no other transaction that may be mined.
 type Settle struct {
 	Attempt    AttemptID
 	Kind       Kind
@@ -65,6 +67,7 @@ type Settle struct {
 	Block      uint64
 	BlockHash  common.Hash
 	Operations []common.Hash
+	Reverted   bool
 }
 
 // Revive: the block that held the attempt was reorged out. Its operations are in flight again and held by this sender (the pool
@@ -104,6 +107,7 @@ const (
 	AlertBrokenProposal                       // the proposer's bundle broke its contract (fees under the floor, no or excluded operations)
 	AlertNonceWentBack                        // the account's nonce is lower than it was: a reorg took a transaction not ours
 	AlertTransactionRejected                  // the node or relay refuses our transaction for a reason that is not the fee
+	AlertCancellationTooDear                  // a cancellation is over its budget, the nonce is still blocked
 )
 
 // Moved says that the machine changed its state, and by which cause of the table.

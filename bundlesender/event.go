@@ -43,6 +43,10 @@ type Observation struct {
 	Dropped []AttemptID
 	// Reorged are attempts reported mined before whose block is no longer canonical.
 	Reorged []AttemptID
+	// Hit are the bundles of Machine.Watch, and of Reorged, that would revert if they were mined now: at least one of their
+	// operations is mined at or before this block by another transaction, a rival's or our own. The list is complete: an
+	// attempt that is not in it is not hit (any more, if a reorg took the other transaction).
+	Hit []AttemptID
 }
 
 // Mined says in which block an attempt was mined.
@@ -50,6 +54,8 @@ type Mined struct {
 	Attempt AttemptID
 	Block   uint64
 	Hash    common.Hash // of the block
+	// Reverted: the receipt says that it failed. It mined none of its operations.
+	Reverted bool
 }
 
 // Observed answers the effect Observe. With Failed set the shell could not read; the rest is empty and the machine backs off.
@@ -101,6 +107,8 @@ const (
 	NoneLeftAfterFeeFilter                       // some, but none pays the fees of this bundle
 	NoneLeftAfterSimulation                      // some paid, but none was left after simulation and bundle validation
 	ProposerError                                // the proposal could not be made (node trouble, cancelled): says nothing about operations
+	SignerCannotPay                              // the key's balance pays for no bundle: says nothing about operations
+	WouldLose                                    // some pay the fees, but every bundle would cost more than it brings
 )
 
 // Signed: the attempt is signed and durable in the journal, and is about to be relayed. From here on Watch names it,
@@ -148,6 +156,7 @@ const (
 	ConditionNotMet                       // a condition of a conditional transaction does not hold (any more)
 	Unknown                               // timeout, connection lost after sending: it may have been taken
 	NotSent                               // it never left: signing or journaling failed. Nothing can be mined
+	OverBudget                            // a cancellation that costs more than the shell may spend: it never left. Of a bundle it is NotSent
 )
 
 // ForeignPending: a transaction of this key waits that we did not make (another program used the key, or a lost journal).

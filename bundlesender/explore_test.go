@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -14,7 +13,7 @@ import (
 // each. Numbers that only grow are taken relative to the head, so that the states are finitely many. In each state it checks what must
 // hold there, and that fair sequences lead back to Building; at the end, that every row of the table was used.
 func TestExploreAll(t *testing.T) {
-	x := &explorer{t: t, seen: map[string]bool{}, rows: map[*row]bool{}}
+	x := &explorer{t: t, seen: map[essence]bool{}, rows: map[*row]bool{}}
 	cfg := Config{MaxBlocksToWaitForMine: 1, ReplacementFeePercentIncrease: 10, MaxCancellationFeeIncreases: 1, ReorgDepth: 3}
 	x.visit(&path{m: New(cfg)})
 	for len(x.queue) > 0 {
@@ -34,7 +33,7 @@ func TestExploreAll(t *testing.T) {
 
 type explorer struct {
 	t     *testing.T
-	seen  map[string]bool
+	seen  map[essence]bool
 	rows  map[*row]bool
 	queue []*path
 	steps int
@@ -65,10 +64,14 @@ func (x *explorer) follow(p *path, e Event) {
 	}
 	begun := 0
 	for _, effect := range effects {
-		switch effect.(type) {
+		switch effect := effect.(type) {
 		case Propose, Submit, Cancel, Observe:
 			begun++
-		case Abort, Release, Settle, Revive, Forget, Backoff, Alert, Moved, ManualDone:
+		case Moved:
+			if effect.From == Building && effect.To == Cancelling && p.m.cancelEnded == next.m.head.hash {
+				x.t.Fatalf("cancelling begins again at the block where it ended:%s", next)
+			}
+		case Abort, Release, Settle, Revive, Forget, Backoff, Alert, ManualDone:
 		}
 	}
 	answered := before.kind != idle && !sameWork(before, next.m.work)
@@ -84,15 +87,15 @@ func (x *explorer) visit(p *path) {
 	if p.m.nonce > 2 || len(p.m.attempts) > 3 {
 		return
 	}
-	key := abstract(p.m)
+	if reason := unsound(p.m); reason != "" {
+		x.t.Fatalf("%s:%s", reason, p)
+	}
+	key := essenceOf(p.m)
 	if x.seen[key] {
 		return
 	}
 	x.seen[key] = true
 	x.queue = append(x.queue, p)
-	if reason := unsound(p.m); reason != "" {
-		x.t.Fatalf("%s:%s", reason, p)
-	}
 	if p.m.state == Stopped {
 		return
 	}
@@ -115,9 +118,14 @@ func unsound(m *Machine) string {
 		return "a manual call is in service, and nothing is in flight"
 	case !slices.IsSortedFunc(m.attempts, func(a, b Attempt) int { return int(a.ID) - int(b.ID) }):
 		return "attempts are not in order"
+	case m.state == Pending && m.hitWaits():
+		return "a bundle that would revert is waited for"
 	}
 	for i := range m.attempts {
 		a := &m.attempts[i]
+		if a.Hit && (a.Kind != KindBundle || a.Status == StatusMined || a.Status == StatusRefused) {
+			return fmt.Sprintf("attempt %d is a %s, %s, and hit", a.ID, a.Kind, a.Status)
+		}
 		if a.Status == StatusSending && !m.inFlight(a.ID) {
 			return fmt.Sprintf("attempt %d is sending, and not in flight", a.ID)
 		}
@@ -130,33 +138,53 @@ func unsound(m *Machine) string {
 	return ""
 }
 
-// abstract is what matters of a machine for its future, with growing numbers made relative and counters capped.
-func abstract(m *Machine) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d %v %v %d %v %d %d", m.state, m.auto, m.head.known, min(m.nonce, 1), m.nonceKnown, min(m.feeIncreases, 1), min(m.cancelIncreases, 2))
+// essence is what matters of a machine for its future, with growing numbers made relative and counters capped.
+type essence struct {
+	state                                           State
+	auto, headKnown, nonceKnown                     bool
+	nonce, feeIncreases, cancelIncreases            uint64
+	underpriced                                     bool
+	since, until                                    uint64
+	due, doubtful, backsOff                         bool
+	failures                                        int
+	work                                            workKind
+	stale                                           bool
+	workNonce, asked, serving                       int
+	wentBack                                        bool
+	newest                                          bool // what decides at the current nonce
+	newestKind                                      Kind
+	newestStatus                                    AttemptStatus
+	waits, free, hitWaits, cancelEnded              bool
+	someLater, someMined, someOvertaken, someAreHit bool // attempts that may come back or up
+}
+
+func essenceOf(m *Machine) essence {
+	e := essence{
+		state: m.state, auto: m.auto, headKnown: m.head.known, nonceKnown: m.nonceKnown,
+		nonce: min(m.nonce, 1), feeIncreases: min(m.feeIncreases, 1), cancelIncreases: min(m.cancelIncreases, 2),
+		underpriced: m.underpriced, due: m.due, doubtful: m.nonceDoubtful,
+		backsOff: m.backoff.running, failures: min(m.backoff.row, 1),
+		work: m.work.kind, stale: m.work.stale, workNonce: cmp.Compare(m.work.nonce, m.nonce),
+		asked: len(m.asked), serving: len(m.serving), wentBack: m.wentBack.seen,
+		waits: m.waitsAtNonce(), free: m.floor().IsZero(), hitWaits: m.hitWaits(), cancelEnded: m.cancelEnded == m.head.hash,
+	}
 	if m.underpriced {
-		fmt.Fprintf(&b, " since %d", min(since(m.head.number, m.underpricedSince), 1))
+		e.since = min(since(m.head.number, m.underpricedSince), 1)
 	}
 	if m.state == Pending || m.state == CancelPending {
-		fmt.Fprintf(&b, " until %d", since(m.until, m.head.number))
+		e.until = since(m.until, m.head.number)
 	}
-	fmt.Fprintf(&b, " %v %v %v %d", m.due, m.nonceDoubtful, m.backoff.running, min(m.backoff.row, 1))
-	fmt.Fprintf(&b, " %d %v %d %d %d", m.work.kind, m.work.stale, cmp.Compare(m.work.nonce, m.nonce), len(m.asked), len(m.serving))
-	fmt.Fprintf(&b, " %v", m.wentBack.seen)
-	// Of the attempts: what decides at the current nonce, and whether others may come back or up.
 	if a := m.newestAt(); a != nil {
-		fmt.Fprintf(&b, " newest %d %d", a.Kind, a.Status)
+		e.newest, e.newestKind, e.newestStatus = true, a.Kind, a.Status
 	}
-	fmt.Fprintf(&b, " %v %v", m.waitsAtNonce(), m.floor().IsZero())
-	later, mined, overtaken := false, false, false
 	for i := range m.attempts {
 		a := &m.attempts[i]
-		later = later || a.Nonce > m.nonce && m.live(a)
-		mined = mined || a.Status == StatusMined
-		overtaken = overtaken || m.overtaken(a)
+		e.someLater = e.someLater || a.Nonce > m.nonce && m.live(a)
+		e.someMined = e.someMined || a.Status == StatusMined
+		e.someOvertaken = e.someOvertaken || m.overtaken(a)
+		e.someAreHit = e.someAreHit || a.Hit
 	}
-	fmt.Fprintf(&b, " %v %v %v", later, mined, overtaken)
-	return b.String()
+	return e
 }
 
 // events are all that may happen to the machine where it stands.
@@ -185,7 +213,7 @@ func nextHead(m *Machine, o *Observation) Head {
 	return Head{Number: n, Hash: common.Hash{30: byte(n >> 8), 31: byte(n)}, Observation: o}
 }
 
-// observations are what the chain may say: nothing new, one of ours mined or reorged out or gone, another's, one less.
+// observations are what the chain may say: nothing new, one of ours mined or reverted or reorged out or gone or hit, another's, one less.
 func observations(m *Machine) []Observation {
 	out := []Observation{{Nonce: m.nonce}, {Nonce: m.nonce + 1}}
 	if m.nonce > 0 {
@@ -193,6 +221,11 @@ func observations(m *Machine) []Observation {
 	}
 	for _, a := range m.Watch() {
 		out = append(out, Observation{Nonce: max(m.nonce, a.Nonce+1), Mined: []Mined{{Attempt: a.ID, Block: m.head.number}}})
+		if a.Kind == KindBundle {
+			out = append(out,
+				Observation{Nonce: max(m.nonce, a.Nonce+1), Mined: []Mined{{Attempt: a.ID, Block: m.head.number, Reverted: true}}},
+				Observation{Nonce: m.nonce, Hit: []AttemptID{a.ID}})
+		}
 		if a.Nonce == m.nonce {
 			out = append(out, Observation{Nonce: m.nonce, Dropped: []AttemptID{a.ID}})
 		}
@@ -200,6 +233,7 @@ func observations(m *Machine) []Observation {
 	for _, a := range m.Settled() {
 		out = append(out,
 			Observation{Nonce: a.Nonce, Reorged: []AttemptID{a.ID}},
+			Observation{Nonce: a.Nonce, Reorged: []AttemptID{a.ID}, Hit: []AttemptID{a.ID}},
 			Observation{Nonce: a.Nonce + 1, Reorged: []AttemptID{a.ID}},
 			Observation{Nonce: a.Nonce + 1, Reorged: []AttemptID{a.ID}, Mined: []Mined{{Attempt: a.ID, Block: m.head.number}}})
 	}
@@ -277,7 +311,12 @@ func (f fairness) next(m *Machine) Event {
 	if m.backoff.running {
 		return Retry{Seq: m.backoff.seq}
 	}
+	// What is hit stays hit.
+	hit := m.selectAttempts(func(a *Attempt) bool { return a.Hit })
 	o := Observation{Nonce: m.nonce}
+	for _, a := range hit {
+		o.Hit = append(o.Hit, a.ID)
+	}
 	if a := m.newestAt(); f.mines && a != nil {
 		o = Observation{Nonce: m.nonce + 1, Mined: []Mined{{Attempt: a.ID, Block: m.head.number + 1}}}
 	}

@@ -54,6 +54,7 @@ type Machine struct {
 	underpriced      bool
 	underpricedSince uint64
 	until            uint64
+	cancelEnded      common.Hash // head at which cancelling last ended: at most one cancelling is begun and ended per head
 
 	// due: work of the state (a proposal, a cancellation) is wanted as soon as nothing is in flight and no backoff runs.
 	due bool
@@ -148,9 +149,9 @@ func (m *Machine) step(e Event) {
 	case CancelSubmitted:
 		m.onCancelSubmitted(e)
 	case SoftCancelled:
-		m.onCancelNotNeeded(e.Attempt, WasSoftCancelled)
+		m.onCancelNotMade(e.Attempt, WasSoftCancelled)
 	case NothingToCancel:
-		m.onCancelNotNeeded(e.Attempt, HadNothingToCancel)
+		m.onCancelNotMade(e.Attempt, HadNothingToCancel)
 	case ForeignPending:
 		m.onForeignPending(e)
 	case LeaseLost:
@@ -263,7 +264,7 @@ var workNames = [...]string{
 	idle: "", proposing: "proposal", submitting: "submission", cancelling: "cancellation", observing: "observation",
 }
 
-// Watch returns the transactions whose receipts an Observation must look for: those that may be mined and have a hash, and
+// Watch returns the transactions whose receipts an Observation must look for, and whose bundles it must judge (Hit): those that may be mined and have a hash, and
 // those whose nonce was used by a transaction that we do not know, for as long as a reorg is followed. Empty: the sender is idle and a
 // head needs no Observation. No event may be stepped between Watch and the Observation made for it.
 func (m *Machine) Watch() []Attempt {

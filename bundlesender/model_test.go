@@ -145,7 +145,8 @@ func TestRandomWorlds(t *testing.T) {
 
 // TestLongWorlds is the same over long lives: more than 10^5 steps altogether.
 func TestLongWorlds(t *testing.T) {
-	for seed := range uint64(60) {
+	var total counts
+	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 4337))
 		choose := func(n int, _ string) int { return r.IntN(n) }
 		w := newWorld(t, choose, worldConfig(choose))
@@ -156,6 +157,14 @@ func TestLongWorlds(t *testing.T) {
 		if w.mined < 5 {
 			t.Errorf("seed %d: have %d transactions mined, want a livelier world", seed, w.mined)
 		}
+		total.hit += w.counted.hit
+		total.replaced += w.counted.replaced
+		total.cancelled += w.counted.cancelled
+		total.reverted += w.counted.reverted
+	}
+	t.Logf("%+v", total)
+	if total.hit < 500 || total.replaced < 100 || total.cancelled < 100 || total.reverted < 100 {
+		t.Errorf("have %+v, want a livelier rival", total)
 	}
 }
 

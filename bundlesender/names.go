@@ -24,6 +24,8 @@ const (
 	HadNoOperations                 // the pool has no operations for this sender
 	LeftNoneSimulated               // none left after simulation
 	PricedOut                       // none left after the fee filter
+	CannotPay                       // the key's balance pays for no bundle
+	WasUnprofitable                 // every bundle would cost more than it brings
 	ProposalFailed                  // the proposal could not be made
 	BundleWasReady                  // a bundle worth sending
 	WasSubmitted                    // accepted, or already known
@@ -37,12 +39,14 @@ const (
 	WasMined                        // a transaction of ours used the nonce
 	NonceTaken                      // a transaction not ours used the nonce
 	WasDropped                      // the newest attempt is said to be gone
+	WasHit                          // the bundle that waits would revert: an operation of it is mined elsewhere
 	TimedOut                        // the block until which to wait is reached
 	ReorgedOut                      // a block that held a transaction of ours is no longer canonical
 	NonceWentBack                   // the account's nonce is lower than it was, and not by a transaction of ours
 	CancelWasSubmitted              // the cancellation was accepted, or already known
 	CancelUnknown                   // the cancellation may have been taken
 	CancelRefused                   // the cancellation was not taken
+	CancelOverBudget                // the cancellation costs more than may be spent
 	WasSoftCancelled                // the relay withdrew our transactions
 	HadNothingToCancel              // nothing waits at the nonce
 	LostLease                       // the key is no longer ours
@@ -86,6 +90,8 @@ var causeNames = [...]string{
 	HadNoOperations:    "no operations",
 	LeftNoneSimulated:  "none left after simulation",
 	PricedOut:          "none left after the fee filter",
+	CannotPay:          "signer cannot pay",
+	WasUnprofitable:    "would lose",
 	ProposalFailed:     "proposal failed",
 	BundleWasReady:     "bundle ready",
 	WasSubmitted:       "submitted",
@@ -99,12 +105,14 @@ var causeNames = [...]string{
 	WasMined:           "mined",
 	NonceTaken:         "nonce used by another transaction",
 	WasDropped:         "dropped",
+	WasHit:             "hit: operations mined elsewhere",
 	TimedOut:           "timed out",
 	ReorgedOut:         "reorged out",
 	NonceWentBack:      "nonce went back",
 	CancelWasSubmitted: "hard cancellation submitted",
 	CancelUnknown:      "cancellation outcome unknown",
 	CancelRefused:      "cancellation refused",
+	CancelOverBudget:   "cancellation over budget",
 	WasSoftCancelled:   "soft cancellation done",
 	HadNothingToCancel: "nothing to cancel",
 	LostLease:          "lease lost",
@@ -114,11 +122,13 @@ var outcomeNames = [...]string{
 	Accepted: "accepted", AlreadyKnown: "already known", ReplacementUnderpriced: "replacement underpriced",
 	Underpriced: "underpriced", Rejected: "rejected", NonceTooLow: "nonce too low", InsufficientFunds: "insufficient funds",
 	ConditionNotMet: "condition not met", Unknown: "unknown", NotSent: "not sent",
+	OverBudget: "over budget",
 }
 
 var reasonNames = [...]string{
 	NoOperations: "no operations", NoneLeftAfterFeeFilter: "none left after fee filter",
 	NoneLeftAfterSimulation: "none left after simulation", ProposerError: "proposer error",
+	SignerCannotPay: "signer cannot pay", WouldLose: "would lose",
 }
 
 var kindNames = [...]string{KindBundle: "bundle", KindCancellation: "cancellation", KindForeign: "foreign"}
@@ -133,4 +143,5 @@ var alertNames = [...]string{
 	AlertForeignPending: "foreign transaction pending", AlertReorgedOut: "mined transaction reorged out",
 	AlertCancellationGaveUp: "cancellation gave up", AlertBrokenProposal: "broken proposal",
 	AlertNonceWentBack: "nonce went back", AlertTransactionRejected: "transaction rejected",
+	AlertCancellationTooDear: "cancellation too dear",
 }

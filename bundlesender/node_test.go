@@ -2,6 +2,7 @@ package bundlesender
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -34,6 +35,7 @@ func (w *world) answer() {
 func (w *world) answerPropose(p Propose) {
 	w.work = nil
 	claimed, bundle := w.claim(p)
+	w.mineUnderProposal(bundle)
 	for op := range w.handed {
 		delete(w.handed, op)
 	}
@@ -43,6 +45,10 @@ func (w *world) answerPropose(p Propose) {
 		w.step(NothingToSend{Seq: p.Seq, Reason: ProposerError, Claimed: claimed})
 	case len(bundle) == 0:
 		w.step(NothingToSend{Seq: p.Seq, Reason: NoOperations, Claimed: claimed})
+	case w.fault(20, "balance low"):
+		w.step(NothingToSend{Seq: p.Seq, Reason: SignerCannotPay, Claimed: claimed})
+	case w.fault(12, "unprofitable"):
+		w.step(NothingToSend{Seq: p.Seq, Reason: WouldLose, Claimed: claimed})
 	case fees.MaxFee.Uint64() > 2*w.price+100, w.fault(5, "priced out"):
 		w.step(NothingToSend{Seq: p.Seq, Reason: NoneLeftAfterFeeFilter, Claimed: claimed})
 	case w.fault(12, "simulation fails"):
@@ -56,13 +62,13 @@ func (w *world) answerPropose(p Propose) {
 
 // claim hands out free operations and those this sender has already, and picks a bundle of them.
 func (w *world) claim(p Propose) (claimed, bundle []common.Hash) {
-	if w.one(4, "new operation") || !w.faulty {
+	if w.one(2, "new operation") || !w.faulty {
 		w.nextOp++
 		w.ops[op(fmt.Sprintf("o%d", w.nextOp))] = opFree
 	}
 	all := make(map[common.Hash]struct{})
 	for o, state := range w.ops {
-		if state == opFree || state == opClaimed {
+		if _, mined := w.minedBy[o]; !mined && (state == opFree || state == opClaimed) {
 			all[o] = struct{}{}
 		}
 	}
@@ -80,8 +86,26 @@ func (w *world) claim(p Propose) (claimed, bundle []common.Hash) {
 	return claimed, bundle
 }
 
+// mineUnderProposal lets a block come that the proposer has not seen.
+func (w *world) mineUnderProposal(bundle []common.Hash) {
+	w.raced = map[common.Hash]bool{}
+	if !w.fault(8, "a block under the proposal") {
+		return
+	}
+	w.mine()
+	for _, o := range bundle {
+		_, w.raced[o] = w.minedBy[o]
+	}
+}
+
 func (w *world) answerSubmit(s Submit) {
 	a := s.Attempt
+	for _, b := range w.m.attempts {
+		if b.Nonce == a.Nonce && b.Hit && b.waits() {
+			w.counted.replaced++
+			break
+		}
+	}
 	if w.fault(20, "signing fails") && !w.signed {
 		w.work = nil
 		w.step(Submitted{Attempt: a.ID, Outcome: NotSent})
@@ -118,6 +142,11 @@ func (w *world) answerCancel(c Cancel) {
 		return
 	}
 	fees := gas.Max(c.Floor, makeFees(w.price, w.price/10+1))
+	if w.fault(8, "over budget") {
+		w.work = nil
+		w.step(CancelSubmitted{Attempt: c.Attempt, Fees: fees, Outcome: OverBudget})
+		return
+	}
 	hash := common.Hash{0: 2, 23: byte(c.Attempt >> 16), 24: byte(c.Attempt >> 8), 25: byte(c.Attempt)}
 	if !w.signed {
 		w.signed = true
@@ -186,7 +215,8 @@ func (w *world) mine() {
 	if w.number > 200 && w.faulty && w.price > 10 {
 		w.price -= uint64(w.choose(3, "price down"))
 	}
-	b := block{hash: w.blockHash(), nonce: w.nonce()}
+	b := block{hash: w.blockHash(), nonce: w.nonce(), rival: w.rival()}
+	w.include(b)
 	if w.fault(40, "foreign") {
 		hash := common.Hash{0: 9, 30: byte(w.number >> 8), 31: byte(w.number)}
 		w.txs[hash] = &tx{nonce: b.nonce}
@@ -202,12 +232,54 @@ func (w *world) mine() {
 		b.nonce++
 	}
 	w.chain = append(w.chain, b)
+	w.include(b)
 	for nonce := range w.waiting {
 		if nonce < b.nonce {
 			delete(w.waiting, nonce)
 		}
 	}
 	w.moved()
+}
+
+// rival takes some of the youngest operations, wherever they wait.
+func (w *world) rival() map[common.Hash]common.Hash {
+	taken := map[common.Hash]common.Hash{}
+	if !w.fault(3, "rival") {
+		return taken
+	}
+	for range 1 + w.choose(2, "rival's operations") {
+		n := w.nextOp - w.choose(6, "rival's operation")
+		o := op(fmt.Sprintf("o%d", n))
+		if _, mined := w.minedBy[o]; n > 0 && !mined {
+			taken[o] = common.Hash{0: 7, 1: w.fork, 28: byte(n >> 8), 29: byte(n), 30: byte(w.number >> 8), 31: byte(w.number)}
+		}
+	}
+	return taken
+}
+
+// include notes which operations a block mines. A bundle with one that is mined already mines none: it reverts.
+func (w *world) include(b block) {
+	maps.Copy(w.minedBy, b.rival)
+	for _, hash := range b.txs {
+		operations := w.txs[hash].ops
+		if slices.ContainsFunc(operations, func(o common.Hash) bool { return w.elsewhere(o, hash) }) {
+			continue
+		}
+		for _, o := range operations {
+			w.minedBy[o] = hash
+		}
+	}
+}
+
+// elsewhere says whether an operation is mined by another transaction than this.
+func (w *world) elsewhere(o, hash common.Hash) bool {
+	by, mined := w.minedBy[o]
+	return mined && by != hash
+}
+
+// hit says whether a bundle would revert, or did.
+func (w *world) hit(a *Attempt) bool {
+	return slices.ContainsFunc(a.Operations, func(o common.Hash) bool { return w.elsewhere(o, a.Hash) })
 }
 
 func (w *world) includable(nonce uint64) (common.Hash, bool) {
@@ -244,6 +316,10 @@ func (w *world) reorg() {
 		}
 	}
 	w.chain = w.chain[:len(w.chain)-depth]
+	clear(w.minedBy)
+	for _, b := range w.chain {
+		w.include(b)
+	}
 	for range depth + 1 {
 		w.mine()
 	}
@@ -261,14 +337,20 @@ func (w *world) head() {
 
 func (w *world) observation() Observation {
 	o := Observation{Nonce: w.nonce()}
+	watched := w.m.Watch()
 	for _, a := range w.m.Settled() {
-		if _, canonical := w.find(a.Hash); !canonical {
+		if b, canonical := w.find(a.Hash); !canonical || b.hash != a.MinedHash {
 			o.Reorged = append(o.Reorged, a.ID)
+			watched = append(watched, a)
 		}
 	}
-	for _, a := range w.m.Watch() {
+	for _, a := range watched {
+		hit := w.hit(&a)
+		if hit {
+			o.Hit = append(o.Hit, a.ID)
+		}
 		if b, canonical := w.find(a.Hash); canonical {
-			o.Mined = append(o.Mined, Mined{Attempt: a.ID, Block: 1, Hash: b.hash})
+			o.Mined = append(o.Mined, Mined{Attempt: a.ID, Block: 1, Hash: b.hash, Reverted: hit})
 		} else if w.waiting[a.Nonce] != a.Hash && w.fault(3, "said to be dropped") {
 			o.Dropped = append(o.Dropped, a.ID)
 		}

@@ -1,6 +1,10 @@
 package bundlesender
 
-import "github.com/ethereum/go-ethereum/common"
+import (
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
+)
 
 func (m *Machine) onHead(e Head) {
 	fresh := !m.head.known || m.head.hash != e.Hash
@@ -40,7 +44,8 @@ func (m *Machine) onObserved(e Observed) {
 	m.observe(e.Observation)
 }
 
-// observe takes what the chain says: what was reorged out, what is mined, whose nonce it is, what was dropped, what waited too long.
+// observe takes what the chain says: what was reorged out, what is mined, whose nonce it is, what was dropped, what would revert, what
+// waited too long.
 func (m *Machine) observe(o Observation) {
 	m.nonceDoubtful = false
 	if !m.nonceKnown {
@@ -61,6 +66,7 @@ func (m *Machine) observe(o Observation) {
 		m.wentBack.seen = false
 	}
 	m.noteDropped(o.Dropped)
+	m.noteHit(o.Hit)
 	if (m.state == Pending || m.state == CancelPending) && m.head.number >= m.until {
 		m.fire(TimedOut)
 	}
@@ -101,12 +107,17 @@ func (m *Machine) noteMined(mined []Mined) uint64 {
 		}
 		a.Status, a.MinedBlock, a.MinedHash = StatusMined, in.Block, in.Hash
 		next = max(next, a.Nonce+1)
+		m.emit(Settle{
+			Attempt: a.ID, Kind: a.Kind, Hash: a.Hash, Block: in.Block, BlockHash: in.Hash, Operations: a.Operations,
+			Reverted: in.Reverted,
+		})
+		if in.Reverted {
+			m.releaseOf(a)
+			continue
+		}
 		for _, op := range a.Operations {
 			delete(m.held, op)
 		}
-		m.emit(Settle{
-			Attempt: a.ID, Kind: a.Kind, Hash: a.Hash, Block: in.Block, BlockHash: in.Hash, Operations: a.Operations,
-		})
 	}
 	return next
 }
@@ -205,5 +216,22 @@ func (m *Machine) noteDropped(ids []AttemptID) {
 	}
 	if dropped {
 		m.fire(WasDropped)
+	}
+}
+
+// noteHit takes the complete list of bundles that would revert, and lets the one that waits be replaced.
+func (m *Machine) noteHit(ids []AttemptID) {
+	for i := range m.attempts {
+		a := &m.attempts[i]
+		may := a.Kind == KindBundle && a.Status != StatusMined && a.Status != StatusRefused
+		a.Hit = may && slices.Contains(ids, a.ID)
+	}
+	m.replaceHit()
+}
+
+// replaceHit: a bundle that is known to revert is not waited for.
+func (m *Machine) replaceHit() {
+	if m.hitWaits() {
+		m.fire(WasHit)
 	}
 }

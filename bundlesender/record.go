@@ -41,7 +41,9 @@ type Attempt struct {
 	Operations []common.Hash
 	Status     AttemptStatus
 	// Abandoned: its fees no longer bind the next attempt. It stays tracked; it may be mined.
-	Abandoned  bool
+	Abandoned bool
+	// Hit: a bundle that would revert if it were mined now, because an operation of it is mined elsewhere.
+	Hit        bool
 	MinedBlock uint64 // with StatusMined
 	MinedHash  common.Hash
 	// Finished is the block at which its nonce was seen used, by it or by another; 0: not yet. A reorg undoes it.
@@ -61,6 +63,7 @@ type Record struct {
 	Underpriced      bool
 	UnderpricedSince uint64        // block, with Underpriced
 	Until            uint64        // block, in Pending and CancelPending
+	CancelEnded      common.Hash   // head at which cancelling last ended; zero: never
 	Attempts         []Attempt     // oldest first
 	Held             []common.Hash // operations that are neither released nor settled, in no order; nil: those of the attempts that may be mined
 }

@@ -13,7 +13,7 @@ func (m *Machine) Record() Record {
 		State: m.state, Auto: m.auto, Nonce: m.nonce, NonceKnown: m.nonceKnown,
 		NextAttempt: m.nextAttempt, NextSeq: m.nextSeq,
 		FeeIncreases: m.feeIncreases, CancelIncreases: m.cancelIncreases,
-		Underpriced: m.underpriced, UnderpricedSince: m.underpricedSince, Until: m.until,
+		Underpriced: m.underpriced, UnderpricedSince: m.underpricedSince, Until: m.until, CancelEnded: m.cancelEnded,
 		Attempts: slices.Clone(m.attempts), Held: slices.AppendSeq(make([]common.Hash, 0, len(m.held)), maps.Keys(m.held)),
 	}
 }
@@ -36,6 +36,7 @@ func Restore(cfg Config, r Record) *Machine {
 	m.nextAttempt, m.nextSeq = max(r.NextAttempt, 1), max(r.NextSeq, 1)
 	m.state, m.feeIncreases, m.cancelIncreases = r.State, r.FeeIncreases, r.CancelIncreases
 	m.underpriced, m.underpricedSince, m.until = r.Underpriced, r.UnderpricedSince, r.Until
+	m.cancelEnded = r.CancelEnded
 	m.restoreAttempts(r)
 	m.restoreState(r)
 	return m

@@ -119,7 +119,10 @@ func (s *scenario) chainEvent(t *testing.T, d *datadriven.TestData, seq Seq) Eve
 	for _, id := range ids(t, d, "mined") {
 		o.Mined = append(o.Mined, Mined{Attempt: id, Block: s.number, Hash: hash})
 	}
-	o.Dropped, o.Reorged = ids(t, d, "dropped"), ids(t, d, "reorged")
+	for _, id := range ids(t, d, "reverted") {
+		o.Mined = append(o.Mined, Mined{Attempt: id, Block: s.number, Hash: hash, Reverted: true})
+	}
+	o.Dropped, o.Reorged, o.Hit = ids(t, d, "dropped"), ids(t, d, "reorged"), ids(t, d, "hit")
 	if d.Cmd == "observed" {
 		return Observed{Seq: seq, Failed: d.HasArg("failed"), Number: s.number, Hash: hash, Observation: o}
 	}
@@ -185,6 +188,9 @@ func (s *scenario) attempts(list []Attempt) string {
 		if a.Abandoned {
 			b.WriteString(", abandoned")
 		}
+		if a.Hit {
+			b.WriteString(", hit")
+		}
 		fmt.Fprintf(&b, " %s\n", names(a.Operations))
 	}
 	return b.String()
@@ -213,7 +219,11 @@ func describe(e Effect) string {
 	case Release:
 		return fmt.Sprintf("Release %s of attempt %d", names(e.Operations), e.Attempt)
 	case Settle:
-		return fmt.Sprintf("Settle %s attempt %d in block %d %s", e.Kind, e.Attempt, e.Block, names(e.Operations))
+		text := fmt.Sprintf("Settle %s attempt %d in block %d %s", e.Kind, e.Attempt, e.Block, names(e.Operations))
+		if e.Reverted {
+			text += ", reverted"
+		}
+		return text
 	case Revive:
 		return fmt.Sprintf("Revive attempt %d %s", e.Attempt, names(e.Operations))
 	case Forget:

@@ -143,6 +143,10 @@ func (m *Machine) onNothingToSend(e NothingToSend) {
 		m.fire(LeftNoneSimulated)
 	case ProposerError:
 		m.fire(ProposalFailed)
+	case SignerCannotPay:
+		m.fire(CannotPay)
+	case WouldLose:
+		m.fire(WasUnprofitable)
 	}
 	m.answerServing(ManualDone{Err: &NothingError{Reason: e.Reason}})
 }
@@ -185,6 +189,7 @@ func (m *Machine) onSubmitted(e Submitted) {
 	default:
 		m.answerServing(ManualDone{Err: &RefusedError{Outcome: e.Outcome}})
 	}
+	m.replaceHit() // a block that came before the answer may have hit it
 }
 
 // tooLow: the node says that the nonce is used, and the chain has not yet said by whom. It may be this very attempt, relayed
@@ -216,7 +221,7 @@ func outcomeMeans(o Outcome) (status AttemptStatus, binds bool, cause Cause) {
 		return StatusRefused, false, LackedFunds
 	case ConditionNotMet:
 		return StatusRefused, false, ConditionFailed
-	case NotSent:
+	case NotSent, OverBudget:
 		return StatusRefused, false, WasNotSent
 	case Unknown:
 		return StatusUnknown, true, OutcomeUnknown
@@ -242,6 +247,10 @@ func (m *Machine) cancel() {
 
 func (m *Machine) onCancelSubmitted(e CancelSubmitted) {
 	if m.work.kind != cancelling || m.work.attempt != e.Attempt {
+		return
+	}
+	if e.Outcome == OverBudget {
+		m.onCancelNotMade(e.Attempt, CancelOverBudget)
 		return
 	}
 	m.work = work{}
@@ -271,8 +280,8 @@ func (m *Machine) onCancelSubmitted(e CancelSubmitted) {
 	}
 }
 
-// onCancelNotNeeded: no transaction was made to cancel.
-func (m *Machine) onCancelNotNeeded(id AttemptID, cause Cause) {
+// onCancelNotMade: no transaction was sent to cancel.
+func (m *Machine) onCancelNotMade(id AttemptID, cause Cause) {
 	if m.work.kind != cancelling || m.work.attempt != id {
 		return
 	}

@@ -55,12 +55,22 @@ var (
 
 var table = []row{
 	{building, Triggered, condition{}, Building, atOnce, action{}, "new block or interval (auto), manual call"},
+	{building, HadNoOperations, hitBlocks, Cancelling, atOnce, startCancelling, "to cancel costs less than the revert"},
 	{building, HadNoOperations, condition{}, Building, waits, action{}, "fee increases and underpriced-since are kept"},
+	{building, LeftNoneSimulated, hitBlocks, Cancelling, atOnce, startCancelling, ""},
 	{building, LeftNoneSimulated, condition{}, Building, waits, action{}, "fee increases and underpriced-since are kept"},
+	{building, CannotPay, hitBlocks, Cancelling, atOnce, startCancellingPoor, ""},
+	{building, CannotPay, condition{}, Building, waits, askForFunds, "fee increases, underpriced-since and floor are kept"},
+	{building, PricedOut, hitBlocks, Cancelling, atOnce, startCancelling, ""},
 	{building, PricedOut, underpricedTooLong, Cancelling, atOnce, startCancelling, ""},
 	{building, PricedOut, isUnderpriced, Building, waits, startFeesAfresh, "underpriced-since is kept"},
 	{building, PricedOut, feesIncreased, Building, waits, abandon, "its transactions stay tracked"},
 	{building, PricedOut, condition{}, Building, waits, action{}, "nothing was at stake"},
+	{building, WasUnprofitable, hitBlocks, Cancelling, atOnce, startCancelling, "like priced out, here and below"},
+	{building, WasUnprofitable, underpricedTooLong, Cancelling, atOnce, startCancelling, ""},
+	{building, WasUnprofitable, isUnderpriced, Building, waits, startFeesAfresh, "underpriced-since is kept"},
+	{building, WasUnprofitable, feesIncreased, Building, waits, abandon, "its transactions stay tracked"},
+	{building, WasUnprofitable, condition{}, Building, waits, action{}, "nothing was at stake"},
 	{building, ProposalFailed, condition{}, Building, backsOff, action{}, "node trouble: says nothing about operations"},
 	{building, BundleWasReady, condition{}, Building, answers, submit, "journal first, then relay"},
 	{building, WasSubmitted, condition{}, Pending, waits, startWaiting, "accepted, or already known for our own hash"},
@@ -73,6 +83,7 @@ var table = []row{
 	{building, WasNotSent, condition{}, Building, backsOff, action{}, "it never left: nothing can be mined"},
 
 	{pending, WasDropped, condition{}, Building, atOnce, increaseFees, ""},
+	{pending, WasHit, condition{}, Building, atOnce, increaseFees, "it would revert; replaced without what is mined elsewhere"},
 	{pending, TimedOut, condition{}, Building, atOnce, increaseFees, "U is reached at a block that was looked at"},
 
 	{cancelState, Triggered, condition{}, Cancelling, atOnce, action{}, "next block"},
@@ -80,6 +91,7 @@ var table = []row{
 	{cancelState, CancelUnknown, condition{}, CancelPending, waits, startWaiting, "tracked as unknown: it may be mined"},
 	{cancelState, WasSoftCancelled, condition{}, Building, waits, reset, "the withdrawn transactions stay tracked"},
 	{cancelState, HadNothingToCancel, condition{}, Building, waits, reset, ""},
+	{cancelState, CancelOverBudget, condition{}, Building, waits, cancelTooDear, "it never left; not before the next trigger again"},
 	{cancelState, CancelRefused, cancelledEnough, Building, waits, giveUpCancelling, ""},
 	{cancelState, CancelRefused, condition{}, Cancelling, waits, increaseCancelFees, "next block"},
 
@@ -115,11 +127,19 @@ var (
 		"max_cancellation_fee_increases used up",
 		func(m *Machine) bool { return m.cancelIncreases >= m.cfg.MaxCancellationFeeIncreases },
 	}
+	hitBlocks = condition{
+		"a bundle of ours that would revert waits, no cancelling ended at this block",
+		func(m *Machine) bool { return m.hitWaits() && m.cancelEnded != m.head.hash },
+	}
 	nextNonceWaits = condition{"a transaction of ours waits at the nonce that is now next", (*Machine).waitsAtNonce}
 )
 
 var (
-	startCancelling = action{"cancellation fee increases := 0", func(m *Machine) { m.cancelIncreases = 0 }}
+	startCancelling     = action{"cancellation fee increases := 0", func(m *Machine) { m.cancelIncreases = 0 }}
+	startCancellingPoor = action{"cancellation fee increases := 0, alert: funding asked for", func(m *Machine) {
+		m.cancelIncreases = 0
+		m.alert(AlertInsufficientFunds, 0)
+	}}
 	startFeesAfresh = action{"attempts abandoned, fee increases := 0: fees start afresh", func(m *Machine) {
 		m.abandonAttempts()
 		m.feeIncreases = 0
@@ -165,6 +185,10 @@ var (
 	giveUpCancelling   = action{"counters cleared, attempts abandoned, alert", func(m *Machine) {
 		m.reset()
 		m.alert(AlertCancellationGaveUp, 0)
+	}}
+	cancelTooDear = action{"counters cleared, attempts abandoned, alert", func(m *Machine) {
+		m.reset()
+		m.alert(AlertCancellationTooDear, 0)
 	}}
 	stop = action{"signs nothing more, manual calls answered", (*Machine).stop}
 )

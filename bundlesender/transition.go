@@ -13,6 +13,9 @@ func (m *Machine) fire(c Cause) {
 	if from != r.to {
 		m.stateSince = m.head.number
 		m.emit(Moved{From: from, To: r.to, Cause: c})
+		if r.to == Building && (from == Cancelling || from == CancelPending) {
+			m.cancelEnded = m.head.hash
+		}
 	}
 	if r.do.run != nil {
 		r.do.run(m)

@@ -10,8 +10,9 @@ import (
 	"baler/gas"
 )
 
-// world is everything around a machine, simple on purpose: a chain, a node's transaction pool with its replacement rule, a pool of
-// operations with claims, and the shell with its answers in flight. It checks what the machine promises after every step.
+// world is everything around a machine, simple on purpose: a chain, a node's transaction pool with its replacement rule, a rival
+// that mines some of our operations, a pool of operations with claims, and the shell with its answers in flight. It checks what the
+// machine promises after every step.
 type world struct {
 	t      fataler
 	choose chooser
@@ -28,8 +29,10 @@ type world struct {
 
 	ops     map[common.Hash]opState
 	handed  map[common.Hash]bool // claimed for the proposal in flight
+	raced   map[common.Hash]bool // mined while the proposal that has them was made
 	nextOp  int
 	settled map[AttemptID]bool
+	minedBy map[common.Hash]common.Hash // operation → the transaction of the chain that mined it
 
 	work     Effect // in flight: Propose, Submit, Cancel or Observe
 	wait     *Backoff
@@ -39,10 +42,15 @@ type world struct {
 	faulty   bool // faults may happen
 	doubt    bool // a reorg happened: two nonces may be live, and released operations may come back
 
-	lastFloor gas.Fees
-	begun     int // proposals, submissions, cancellations and observations since the world last moved
-	mined     int
+	lastFloor   gas.Fees
+	cancelEnded common.Hash // head
+	begun       int         // proposals, submissions, cancellations and observations since the world last moved
+	mined       int
+	counted     counts
 }
+
+// counts say how lively a world was.
+type counts struct{ hit, replaced, cancelled, reverted int }
 
 type fataler interface {
 	Fatalf(format string, args ...any)
@@ -68,8 +76,9 @@ type tx struct {
 
 type block struct {
 	hash  common.Hash
-	txs   []common.Hash
-	nonce uint64 // the account's, after the block
+	rival map[common.Hash]common.Hash // operations that a rival mined, and in which transactions
+	txs   []common.Hash               // the key's, after them
+	nonce uint64                      // the account's, after the block
 }
 
 func newWorld(t fataler, choose chooser, cfg Config) *world {
@@ -77,6 +86,7 @@ func newWorld(t fataler, choose chooser, cfg Config) *world {
 		t: t, choose: choose, cfg: cfg, m: New(cfg), number: 100, price: 50, faulty: true,
 		waiting: map[uint64]common.Hash{}, txs: map[common.Hash]*tx{}, ops: map[common.Hash]opState{},
 		handed: map[common.Hash]bool{}, settled: map[AttemptID]bool{}, calls: map[CallID]bool{},
+		minedBy: map[common.Hash]common.Hash{},
 	}
 	w.chain = []block{{hash: w.blockHash()}}
 	return w
@@ -163,7 +173,25 @@ func (w *world) run(e Effect) {
 			w.fail("call %d answered twice", e.Call)
 		}
 		delete(w.calls, e.Call)
-	case Forget, Alert, Moved:
+	case Moved:
+		w.checkMoved(e)
+	case Forget, Alert:
+	}
+}
+
+func (w *world) checkMoved(e Moved) {
+	switch {
+	case e.Cause == WasHit:
+		w.counted.hit++
+	case e.From == Building && e.To == Cancelling:
+		if w.cancelEnded == w.m.head.hash {
+			w.fail("cancelling begins again at the block where it ended")
+		}
+		if w.m.hitWaits() {
+			w.counted.cancelled++
+		}
+	case e.To == Building && (e.From == Cancelling || e.From == CancelPending):
+		w.cancelEnded = w.m.head.hash
 	}
 }
 
@@ -207,9 +235,16 @@ func (w *world) settle(e Settle) {
 	}
 	w.settled[e.Attempt] = true
 	w.mined++
+	if e.Reverted {
+		w.counted.reverted++
+		return // a Release follows for what this sender has in no other transaction
+	}
 	for _, op := range e.Operations {
 		if w.ops[op] != opClaimed && !w.doubt {
 			w.fail("operation %s settled, but it is not claimed", names([]common.Hash{op}))
+		}
+		if w.ops[op] == opSettled {
+			w.fail("operation %s settled twice", names([]common.Hash{op}))
 		}
 		w.ops[op] = opSettled
 		delete(w.handed, op)
@@ -250,6 +285,11 @@ func (w *world) checkSubmit(s Submit) {
 			w.fail("fees %s after %s of attempt %d", feeText(a.Fees), feeText(b.Fees), b.ID)
 		}
 	}
+	for _, op := range a.Operations {
+		if _, mined := w.minedBy[op]; mined && !w.raced[op] {
+			w.fail("attempt %d has operation %s, which was mined before it was proposed", a.ID, names([]common.Hash{op}))
+		}
+	}
 	for _, b := range w.m.attempts {
 		if b.Nonce != a.Nonce && w.m.live(&b) && slices.ContainsFunc(a.Operations, func(op common.Hash) bool { return slices.Contains(b.Operations, op) }) {
 			w.fail("attempt %d of nonce %d shares operations with attempt %d of nonce %d", a.ID, a.Nonce, b.ID, b.Nonce)
@@ -272,6 +312,9 @@ func (w *world) check() {
 		if w.ops[op] != opClaimed {
 			w.fail("machine holds %s, the pool says it is not claimed", names([]common.Hash{op}))
 		}
+		if !w.m.inLive(op) {
+			w.fail("machine holds %s, which is in no transaction that may be mined", names([]common.Hash{op}))
+		}
 	}
 	for op, state := range w.ops {
 		if state == opClaimed && !w.m.Holds(op) && !w.handed[op] {
@@ -286,6 +329,9 @@ func (w *world) check() {
 		if t.id != 0 && t.nonce >= w.m.nonce && w.m.nonceKnown && !watched[hash] && w.m.state != Stopped && !w.m.minedAt(t.nonce) {
 			w.fail("transaction %d of nonce %d may be mined and is not tracked", t.id, t.nonce)
 		}
+	}
+	if w.m.state == Pending && w.m.hitWaits() && !w.m.nonceDoubtful {
+		w.fail("what would revert is waited for")
 	}
 	if w.m.state == Pending && !w.m.waitsAtNonce() && len(w.m.attempts) == 0 {
 		w.fail("Pending, and nothing waits")

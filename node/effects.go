@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/big"
 
 	"baler/bundlesender"
@@ -79,10 +78,12 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 		for _, skip := range proposal.Skipped {
 			w.node.sink(event.OperationSkipped{Hash: skip.Hash, Signer: w.key.Address(), Reason: skip.String()})
 		}
+		if proposal.Bundle != nil && w.node.history.elsewhere(proposal.Bundle.Hashes(), common.Hash{}) {
+			// A block came while the bundle was made, with one of its operations: it would revert.
+			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: bundlesender.NoneLeftAfterSimulation, Claimed: proposal.Bundle.Hashes()})
+			return
+		}
 		if proposal.Bundle == nil {
-			if proposal.Reason == proposer.SignerBalanceLow {
-				w.alert("signer balance low", "the signer's balance pays for no bundle: fund it")
-			}
 			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: nothingReason(proposal.Reason)})
 			return
 		}
@@ -116,8 +117,12 @@ func nothingReason(r proposer.Reason) bundlesender.NothingReason {
 	switch r {
 	case proposer.NoOperations, proposer.NothingFits:
 		return bundlesender.NoOperations
-	case proposer.NoneLeftAfterFeeFilter, proposer.Unprofitable, proposer.SignerBalanceLow:
+	case proposer.NoneLeftAfterFeeFilter:
 		return bundlesender.NoneLeftAfterFeeFilter
+	case proposer.Unprofitable, proposer.FeesOverBudget:
+		return bundlesender.WouldLose
+	case proposer.SignerBalanceLow:
+		return bundlesender.SignerCannotPay
 	case proposer.NoneLeftAfterSimulation:
 		return bundlesender.NoneLeftAfterSimulation
 	case proposer.Proposed:
@@ -167,7 +172,7 @@ func (w *worker) suspect(outcome bundlesender.Outcome, ops []common.Hash, text s
 	block := w.node.head.Load().number()
 	switch outcome {
 	case bundlesender.Accepted, bundlesender.AlreadyKnown:
-		w.node.removeCulprits(w.node.suspicion.accepted(w.builder, ops, block))
+		w.node.removeCulprits(w.node.suspicion.accepted(ops, block))
 	case bundlesender.Rejected:
 		w.node.log.Warn("bundle refused", "signer", w.builder, "ops", len(ops), "text", text)
 		w.node.suspicion.refused(w.builder, ops, block)
@@ -196,9 +201,8 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 	head := w.node.head.Load()
 	fees := gas.BundleFees(head.baseFee, config.MinPriorityFee, e.Floor, config.Proposer.BaseFeeOverheadPercent, 0)
 	outcome := bundlesender.CancelSubmitted{Attempt: e.Attempt, Fees: fees, Outcome: bundlesender.NotSent}
-	if cost := gas.Cost(params.TxGas, fees.MaxFee); !config.MaxCancelSpend.IsZero() && cost.Gt(&config.MaxCancelSpend) {
-		w.alert("cancellation too dear", fmt.Sprintf("a cancellation would cost %s wei, over max_cancellation_spend", cost.Dec()))
-		outcome.Outcome = bundlesender.Rejected
+	if w.node.tooDear(fees) {
+		outcome.Outcome = bundlesender.OverBudget
 		w.post(outcome)
 		return
 	}
@@ -218,6 +222,13 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 	})
 	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer.Class)
 	w.post(outcome)
+}
+
+// tooDear reports whether a cancellation with these fees is over a ceiling or the budget.
+func (n *Node) tooDear(fees gas.Fees) bool {
+	ceiling, budget := n.config.Proposer.MaxFeePerGas, n.config.MaxCancelSpend
+	cost := gas.Cost(params.TxGas, fees.MaxFee)
+	return !ceiling.IsZero() && fees.MaxFee.Gt(&ceiling) || !budget.IsZero() && cost.Gt(&budget)
 }
 
 // outcomeOf is the machine's reading of a node's answer.
@@ -289,12 +300,17 @@ func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
 func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	receipt := w.mined[e.Hash]
 	delete(w.mined, e.Hash)
-	w.node.pool.look(func(p *pool.Pool) { p.Release(w.builder, e.Operations) })
+	if !e.Reverted { // of a reverted bundle the machine itself releases what is in no other transaction
+		w.node.pool.look(func(p *pool.Pool) { p.Release(w.builder, e.Operations) })
+	}
 	if receipt == nil {
 		return
 	}
 	w.node.own.add(receipt.BlockNumber.Uint64(), receipt.GasUsed)
 	w.node.sink(w.node.accounting(w.key.Address(), receipt, len(e.Operations)))
+	if receipt.Status == types.ReceiptStatusSuccessful && e.Kind == bundlesender.KindBundle {
+		w.node.suspicion.mined(w.builder)
+	}
 	if tx := w.sent[e.Attempt]; tx != nil && receipt.Status == types.ReceiptStatusFailed && len(e.Operations) > 0 {
 		w.task(func() { w.onRevert(ctx, e, receipt, tx) })
 	}

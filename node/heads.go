@@ -44,6 +44,7 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) {
 	n.pool.do(func(p *pool.Pool) []pool.Removed {
 		return p.Head(pool.Head{Number: next.number(), Timestamp: update.Head.Time, BaseFee: next.baseFee})
 	})
+	n.suspicion.forget(n.pool)
 	n.sink(event.HeadSeen{Number: next.number(), Hash: update.Head.Hash(), Removed: len(update.Removed)})
 	select {
 	case <-n.started:

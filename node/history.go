@@ -53,6 +53,19 @@ func (h *history) get(hash common.Hash) (minedOperation, bool) {
 	return m, ok
 }
 
+// elsewhere reports whether one of the operations is mined in another transaction than the given: a bundle that holds
+// it would revert.
+func (h *history) elsewhere(operations []common.Hash, tx common.Hash) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, hash := range operations {
+		if m, ok := h.mined[hash]; ok && m.inclusion.TransactionHash != tx {
+			return true
+		}
+	}
+	return false
+}
+
 // unmine forgets what the block held: it left the canonical chain.
 func (h *history) unmine(block common.Hash) {
 	h.mu.Lock()

@@ -55,10 +55,16 @@ func (s *suspicion) raced(builder string, ops int) {
 	s.suspects.Raced(builder, ops)
 }
 
-func (s *suspicion) accepted(builder string, ops []common.Hash, block uint64) []common.Hash {
+func (s *suspicion) accepted(ops []common.Hash, block uint64) []common.Hash {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.suspects.Accepted(builder, ops, block)
+	return s.suspects.Accepted(ops, block)
+}
+
+func (s *suspicion) mined(builder string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.suspects.Mined(builder)
 }
 
 // forget drops suspects that are not in the pool any more.

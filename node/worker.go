@@ -217,7 +217,15 @@ func (w *worker) observe(ctx context.Context, block common.Hash, reorged []bundl
 			w.mined[attempt.Hash] = receipt
 			observation.Mined = append(observation.Mined, bundlesender.Mined{
 				Attempt: attempt.ID, Block: receipt.BlockNumber.Uint64(), Hash: receipt.BlockHash,
+				Reverted: receipt.Status == types.ReceiptStatusFailed,
 			})
+			continue
+		}
+		if w.node.history.elsewhere(attempt.Operations, attempt.Hash) {
+			observation.Hit = append(observation.Hit, attempt.ID)
+			if !attempt.Hit {
+				w.node.suspicion.raced(w.builder, len(attempt.Operations))
+			}
 		}
 	}
 	observation.Dropped = w.dropped(ctx, watched, seen)

@@ -95,15 +95,18 @@ func (s *Suspects) halve(builder string, size int) {
 	s.limits[builder] = limit
 }
 
-// Accepted: a bundle was taken. The builder's next may be twice as large, and what was refused alone before it is held
-// against those operations, which now only wait for their strikes. It returns the culprits, to be removed; they are
-// forgotten here.
-func (s *Suspects) Accepted(builder string, ops []common.Hash, block uint64) (culprits []common.Hash) {
+// Mined: a bundle of the builder did what it should. Its next may be twice as large.
+func (s *Suspects) Mined(builder string) {
 	if limit := 2 * s.limits[builder]; limit >= s.config.NoLimit {
 		delete(s.limits, builder)
 	} else if limit > 0 {
 		s.limits[builder] = limit
 	}
+}
+
+// Accepted: a bundle was taken. What was refused alone before it is held against those operations, which now only wait
+// for their strikes. It returns the culprits, to be removed; they are forgotten here.
+func (s *Suspects) Accepted(ops []common.Hash, block uint64) (culprits []common.Hash) {
 	for _, hash := range ops {
 		delete(s.known, hash)
 	}

@@ -39,7 +39,8 @@ func round(s *Suspects, r relay, pending []common.Hash, block uint64) (left, cul
 		s.Refused("b", bundle, block)
 		return pending, nil
 	}
-	culprits = s.Accepted("b", bundle, block)
+	culprits = s.Accepted(bundle, block)
+	s.Mined("b")
 	left = slices.DeleteFunc(slices.Clone(pending), func(h common.Hash) bool {
 		return slices.Contains(bundle, h) || slices.Contains(culprits, h)
 	})
@@ -146,7 +147,7 @@ func TestARivalMakesBundlesSmallerAndPeaceLetsThemGrow(t *testing.T) {
 		}
 	}
 	for _, want := range []int{2, 4, 8, 16, 0, 0} {
-		if s.Accepted("b", nil, 0); s.Limit("b") != want {
+		if s.Mined("b"); s.Limit("b") != want {
 			t.Errorf("have limit %d, want %d", s.Limit("b"), want)
 		}
 	}
