@@ -182,7 +182,7 @@ func (m *Machine) inFlight(id AttemptID) bool {
 }
 
 func (m *Machine) onForeignPending(e ForeignPending) {
-	known := slices.ContainsFunc(m.attempts, func(a Attempt) bool { return a.Hash == e.Hash })
+	known := slices.ContainsFunc(m.attempts, func(a Attempt) bool { return a.Hash == e.Hash && a.Nonce == e.Nonce })
 	if known || !m.nonceKnown || e.Nonce < m.nonce {
 		return
 	}

@@ -25,6 +25,14 @@ type HeadSeen struct {
 	Removed int // blocks that left the canonical chain before it
 }
 
+// OperationReceived: an operation came in; nothing has been checked yet.
+type OperationReceived struct {
+	Hash       common.Hash
+	EntryPoint common.Address
+	Sender     common.Address
+	Nonce      uint256.Int
+}
+
 // OperationAdded: an operation was accepted into the pool.
 type OperationAdded struct {
 	Hash       common.Hash
@@ -47,13 +55,37 @@ type OperationRejected struct {
 type OperationSkipped struct {
 	Hash   common.Hash
 	Signer common.Address
-	Reason string
+	Reason string // the whole of it, in words
+	Cause  string // the reason without the particulars; one of a closed set
+
+	// The particulars, where the cause has them.
+	Have, Want uint256.Int    // in the cause's unit
+	About      common.Address // the sender, paymaster or contract it is about
+	Other      common.Hash    // the operation that is in the way
 }
 
 // OperationRemoved: an operation left the pool without being mined.
 type OperationRemoved struct {
 	Hash   common.Hash
-	Reason string
+	Reason string // the whole of it, in words
+	Cause  string // the reason without the particulars; one of a closed set
+	Code   int    // JSON-RPC error code of the refusal behind it; 0: there is none
+}
+
+// BundleProposed: operations were chosen for a bundle; it is about to be signed and sent.
+type BundleProposed struct {
+	Signer         common.Address
+	EntryPoint     common.Address
+	Hashes         []common.Hash // of the operations, in order
+	GasLimit       uint64
+	Fees           gas.Fees
+	ExpectedProfit uint256.Int // wei
+}
+
+// OperationsReleased: a bundle that held these operations is given up; those still in the pool wait for another.
+type OperationsReleased struct {
+	Signer common.Address
+	Hashes []common.Hash
 }
 
 // OperationMined: an operation is in a block, whoever bundled it.
@@ -83,7 +115,8 @@ type BundleSent struct {
 	EntryPoint     common.Address
 	Tx             common.Hash
 	Nonce          uint64
-	Operations     int // 0: a cancellation
+	Operations     int           // 0: a cancellation
+	Hashes         []common.Hash // of the operations, in order
 	GasLimit       uint64
 	Fees           gas.Fees
 	ExpectedProfit uint256.Int // wei
@@ -109,6 +142,7 @@ type BundleReverted struct {
 	Tx         common.Hash
 	Block      uint64
 	Operations int
+	Hashes     []common.Hash // of the operations, in order
 	Cause      string
 	Culprits   []common.Hash // operations found guilty
 }
@@ -120,15 +154,18 @@ type Alert struct {
 	Text   string
 }
 
-func (HeadSeen) event()          {}
-func (OperationAdded) event()    {}
-func (OperationRejected) event() {}
-func (OperationSkipped) event()  {}
-func (OperationRemoved) event()  {}
-func (OperationMined) event()    {}
-func (OperationRevived) event()  {}
-func (SenderMoved) event()       {}
-func (BundleSent) event()        {}
-func (BundleMined) event()       {}
-func (BundleReverted) event()    {}
-func (Alert) event()             {}
+func (HeadSeen) event()           {}
+func (OperationReceived) event()  {}
+func (BundleProposed) event()     {}
+func (OperationsReleased) event() {}
+func (OperationAdded) event()     {}
+func (OperationRejected) event()  {}
+func (OperationSkipped) event()   {}
+func (OperationRemoved) event()   {}
+func (OperationMined) event()     {}
+func (OperationRevived) event()   {}
+func (SenderMoved) event()        {}
+func (BundleSent) event()         {}
+func (BundleMined) event()        {}
+func (BundleReverted) event()     {}
+func (Alert) event()              {}

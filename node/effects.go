@@ -36,6 +36,7 @@ func (w *worker) do(ctx context.Context, effect bundlesender.Effect) {
 		w.answerObserve(ctx, e)
 	case bundlesender.Release:
 		w.node.pool.look(func(p *pool.Pool) { p.Release(w.builder, e.Operations) })
+		w.node.sink(event.OperationsReleased{Signer: w.key.Address(), Hashes: e.Operations})
 	case bundlesender.Settle:
 		w.settle(ctx, e)
 	case bundlesender.Revive:
@@ -76,7 +77,7 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 		}
 		w.node.pool.remove(proposal.Removed)
 		for _, skip := range proposal.Skipped {
-			w.node.sink(event.OperationSkipped{Hash: skip.Hash, Signer: w.key.Address(), Reason: skip.String()})
+			w.node.sink(skippedBy(w.key.Address(), skip))
 		}
 		if proposal.Bundle != nil && w.node.history.elsewhere(proposal.Bundle.Hashes(), common.Hash{}) {
 			// A block came while the bundle was made, with one of its operations: it would revert.
@@ -87,6 +88,7 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: nothingReason(proposal.Reason)})
 			return
 		}
+		w.node.sink(proposedBy(w.key.Address(), proposal.Bundle))
 		w.inbox.post(message{bundle: proposal.Bundle, event: bundlesender.BundleReady{
 			Seq: e.Seq, Fees: proposal.Bundle.Fees, GasLimit: proposal.Bundle.GasLimit,
 			Operations: proposal.Bundle.Hashes(), Claimed: proposal.Bundle.Hashes(),
@@ -152,17 +154,19 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		w.post(outcome)
 		return
 	}
-	w.inbox.post(message{tx: tx, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
-	answer := w.relay.Send(ctx, tx)
+	hints := w.hints(bundle)
+	w.inbox.post(message{signed: signedTx{tx, hints}, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
+	answer := txsender.Send(ctx, w.relay, tx, hints)
 	sent := event.BundleSent{
 		Signer: w.key.Address(), EntryPoint: bundle.EntryPoint.Address, Tx: tx.Hash(), Nonce: tx.Nonce(), Operations: len(bundle.Ops),
+		Hashes:   bundle.Hashes(),
 		GasLimit: bundle.GasLimit, Fees: bundle.Fees, Answer: string(answer.Class), Text: answer.Text,
 	}
 	if profit := bundle.ExpectedProfit(); profit.Sign() > 0 {
 		sent.ExpectedProfit.SetFromBig(profit)
 	}
 	w.node.sink(sent)
-	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer.Class)
+	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer)
 	w.suspect(outcome.Outcome, e.Attempt.Operations, answer.Text)
 	w.post(outcome)
 }
@@ -198,6 +202,10 @@ func (w *worker) bundleTx(attempt bundlesender.Attempt, bundle *proposer.Bundle)
 // cancel frees the nonce: an empty transaction to the key itself, at the least fees that replace what waits.
 func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 	config := w.node.config
+	if canceller, soft := w.relay.(txsender.Canceller); soft {
+		w.withdraw(ctx, e, canceller)
+		return
+	}
 	head := w.node.head.Load()
 	fees := gas.BundleFees(head.baseFee, config.MinPriorityFee, e.Floor, config.Proposer.BaseFeeOverheadPercent, 0)
 	outcome := bundlesender.CancelSubmitted{Attempt: e.Attempt, Fees: fees, Outcome: bundlesender.NotSent}
@@ -215,13 +223,40 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 		w.post(outcome)
 		return
 	}
-	w.inbox.post(message{tx: tx, event: bundlesender.Signed{Attempt: e.Attempt, Hash: tx.Hash(), Fees: fees}})
+	w.inbox.post(message{signed: signedTx{tx: tx}, event: bundlesender.Signed{Attempt: e.Attempt, Hash: tx.Hash(), Fees: fees}})
 	answer := w.relay.Send(ctx, tx)
 	w.node.sink(event.BundleSent{
 		Signer: to, Tx: tx.Hash(), Nonce: tx.Nonce(), GasLimit: params.TxGas, Fees: fees, Answer: string(answer.Class), Text: answer.Text,
 	})
-	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer.Class)
+	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer)
 	w.post(outcome)
+}
+
+// withdraw asks the relay to forget what waits there. A transaction it does not give up may be mined: the machine goes on
+// cancelling with the next block.
+func (w *worker) withdraw(ctx context.Context, e bundlesender.Cancel, relay txsender.Canceller) {
+	done, err := relay.Cancel(ctx, e.Waiting)
+	if err != nil {
+		w.node.log.Warn("withdrawing a transaction failed", "signer", w.builder, "err", err)
+	}
+	if done {
+		w.post(bundlesender.SoftCancelled{Attempt: e.Attempt})
+		return
+	}
+	w.post(bundlesender.CancelSubmitted{Attempt: e.Attempt, Outcome: bundlesender.Rejected})
+}
+
+// hints is what a relay should know of a bundle: what it relies on, and how long we wait for it.
+func (w *worker) hints(bundle *proposer.Bundle) txsender.Hints {
+	hints := txsender.Hints{
+		TimeMin: bundle.Conditions.TimeMin, TimeMax: bundle.Conditions.TimeMax,
+		MaxBlock:      w.node.head.Load().number() + max(w.node.config.Sender.MaxBlocksToWaitForMine, 1),
+		KnownAccounts: make(txsender.KnownAccounts, len(bundle.Conditions.Known)),
+	}
+	for contract, slots := range bundle.Conditions.Known {
+		hints.KnownAccounts[contract] = txsender.KnownAccount{Slots: slots}
+	}
+	return hints
 }
 
 // tooDear reports whether a cancellation with these fees is over a ceiling or the budget.
@@ -232,8 +267,11 @@ func (n *Node) tooDear(fees gas.Fees) bool {
 }
 
 // outcomeOf is the machine's reading of a node's answer.
-func outcomeOf(class txsender.Class) bundlesender.Outcome {
-	switch class {
+func outcomeOf(answer txsender.Answer) bundlesender.Outcome {
+	if answer.Reach == txsender.NotSent {
+		return bundlesender.NotSent // no connection was made: nothing can be mined
+	}
+	switch answer.Class {
 	case txsender.Accepted:
 		return bundlesender.Accepted
 	case txsender.AlreadyKnown:
@@ -263,6 +301,9 @@ func (w *worker) answerObserve(ctx context.Context, e bundlesender.Observe) {
 	observed := bundlesender.Observed{Seq: e.Seq, Number: head.number(), Hash: head.header.Hash()}
 	observation, err := w.observe(ctx, observed.Hash, nil)
 	if err != nil {
+		if ctx.Err() != nil {
+			return // the end, not the node's failure
+		}
 		w.node.log.Warn("reading the signer's nonce failed", "signer", w.builder, "err", err)
 		observed.Failed = true
 	} else {
@@ -287,12 +328,12 @@ func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 
 // relayAgain sends the same signed bytes once more. Whatever the answer is, the transaction stays tracked.
 func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
-	tx := w.sent[id]
-	if tx == nil {
+	signed, ok := w.sent[id]
+	if !ok {
 		return
 	}
-	answer := w.relay.Send(ctx, tx)
-	w.node.log.Info("transaction relayed again", "signer", w.builder, "tx", tx.Hash(), "answer", answer.Class, "text", answer.Text)
+	answer := txsender.Send(ctx, w.relay, signed.tx, signed.hints)
+	w.node.log.Info("transaction relayed again", "signer", w.builder, "tx", signed.tx.Hash(), "answer", answer.Class, "text", answer.Text)
 }
 
 // settle accounts for a mined transaction. Its operations were settled with the block's logs; those that it did not
@@ -311,8 +352,8 @@ func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	if receipt.Status == types.ReceiptStatusSuccessful && e.Kind == bundlesender.KindBundle {
 		w.node.suspicion.mined(w.builder)
 	}
-	if tx := w.sent[e.Attempt]; tx != nil && receipt.Status == types.ReceiptStatusFailed && len(e.Operations) > 0 {
-		w.task(func() { w.onRevert(ctx, e, receipt, tx) })
+	if signed, ok := w.sent[e.Attempt]; ok && receipt.Status == types.ReceiptStatusFailed && len(e.Operations) > 0 {
+		w.task(func() { w.onRevert(ctx, e, receipt, signed.tx) })
 	}
 }
 

@@ -31,6 +31,9 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) {
 	n.unmine(update.Removed)
 	if n.interested() {
 		logs, err := n.operationLogs(ctx, update.Head)
+		if ctx.Err() != nil {
+			return // the end, not the node's failure
+		}
 		if err != nil {
 			n.log.Warn("logs of a block could not be read; the pool follows the nonces instead", "block", next.number(), "err", err)
 			update.Gap = true

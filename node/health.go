@@ -28,6 +28,8 @@ type SenderHealth struct {
 	Signer common.Address `json:"signer"`
 	State  string         `json:"state"`
 	Since  uint64         `json:"since"` // block
+	Head   uint64         `json:"head"`  // the newest block it has acted on
+	Doing  string         `json:"doing"` // what it waits for the answer of: a proposal, submission, cancellation or observation
 }
 
 // Health reports whether the node sees its chain.
@@ -45,7 +47,9 @@ func (n *Node) Health(context.Context) (any, bool) {
 	n.pool.look(func(p *pool.Pool) { report.Operations = p.Len() })
 	for _, w := range n.workers {
 		status := w.current()
-		report.Senders = append(report.Senders, SenderHealth{w.key.Address(), status.State.String(), status.Since})
+		report.Senders = append(report.Senders, SenderHealth{
+			Signer: w.key.Address(), State: status.State.String(), Since: status.Since, Head: status.Head, Doing: status.InFlight,
+		})
 	}
 	return report, report.Status == "ok"
 }

@@ -25,6 +25,7 @@ func (n *Node) SendUserOperation(ctx context.Context, ep entrypoint.EntryPoint, 
 	if err != nil {
 		return common.Hash{}, err
 	}
+	n.sink(event.OperationReceived{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce})
 	admitted := &pool.Operation{Op: op, Hash: hash, EntryPoint: ep, AddedBlock: at.number(), AddedTime: at.header.Time}
 	var known bool
 	n.pool.look(func(p *pool.Pool) {

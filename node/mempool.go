@@ -8,6 +8,7 @@ import (
 	"baler/event"
 	"baler/pool"
 	"baler/proposer"
+	"baler/rejection"
 
 	"github.com/ethereum/go-ethereum/common"
 )
@@ -38,7 +39,7 @@ func (m *mempool) look(read func(*pool.Pool)) {
 func (m *mempool) report(removed []pool.Removed) {
 	for _, r := range removed {
 		if r.Reason != pool.Mined {
-			m.sink(event.OperationRemoved{Hash: r.Operation.Hash, Reason: r.Reason.String()})
+			m.sink(removedFor(r, nil))
 		}
 	}
 }
@@ -76,11 +77,11 @@ func (m *mempool) remove(removals []proposer.Removal) {
 			removed, _ = p.Remove(r.Hash, r.Reason, r.Culprit)
 		})
 		for _, x := range removed {
-			reason := x.Reason.String()
-			if x.Operation.Hash == r.Hash && r.Rejection != nil {
-				reason += ": " + r.Rejection.Message
+			var refused *rejection.Rejection
+			if x.Operation.Hash == r.Hash {
+				refused = r.Rejection
 			}
-			m.sink(event.OperationRemoved{Hash: x.Operation.Hash, Reason: reason})
+			m.sink(removedFor(x, refused))
 		}
 	}
 }

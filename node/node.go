@@ -46,6 +46,8 @@ type Config struct {
 	Signers     []signer.Signer         // one bundle sender each
 	Beneficiary common.Address          // takes the fees; zero: each signer its own
 
+	// PrivateRelay: transactions do not stand in a public mempool, so the node need not know them.
+	PrivateRelay   bool
 	BundleInterval time.Duration // bundle_max_send_interval_millis; 0: off
 	MinPriorityFee uint256.Int   // wei per gas, whatever the oracle says
 	MaxPriorityFee uint256.Int   // wei per gas; 0: no ceiling
@@ -73,6 +75,8 @@ type Node struct {
 	pool      *mempool
 	history   *history
 	suspicion *suspicion
+	timeline  *timeline
+	streams   *streams
 	own       *ownGas
 	workers   []*worker
 	sink      event.Sink
@@ -94,12 +98,14 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	case len(config.Signers) == 0:
 		return nil, fmt.Errorf("%w: no signer", ErrConfig)
 	}
+	stories, streams := newTimeline(min(config.HistorySize, timelineSize), time.Now), newStreams(streamBuffer)
+	sink = heard(stories, streams, sink)
 	source := evm.NewSource(client, evm.ChainConfigFor(config.ChainID), evm.Options{Wait: retryPause})
 	n := &Node{
 		config: config, chain: client, heads: heads, relay: relay, sink: sink, log: log, source: source,
 		pool:    &mempool{pool: pool.New(config.Pool), sink: sink},
 		history: newHistory(config.HistorySize), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
-		started: make(chan struct{}),
+		timeline: stories, streams: streams, started: make(chan struct{}),
 	}
 	n.validator = &validator{inner: validation.New(source, config.Validation), source: source}
 	n.estimator = estimation.New(source, config.Estimation)

@@ -83,7 +83,9 @@ func (n *Node) removeCulprits(culprits []common.Hash) {
 		var removed []pool.Removed
 		n.pool.look(func(p *pool.Pool) { removed, _ = p.Remove(hash, pool.Dropped, 0) }) // gone already: nothing to do
 		for _, r := range removed {
-			n.sink(event.OperationRemoved{Hash: r.Operation.Hash, Reason: "bundles with it were refused again and again"})
+			n.sink(event.OperationRemoved{
+				Hash: r.Operation.Hash, Cause: r.Reason.String(), Reason: "bundles with it were refused again and again",
+			})
 		}
 	}
 }
@@ -106,7 +108,8 @@ func (w *worker) onRevert(ctx context.Context, e bundlesender.Settle, receipt *t
 	}
 	w.node.pool.remove(culprits)
 	w.node.sink(event.BundleReverted{
-		Signer: w.key.Address(), Tx: e.Hash, Block: e.Block, Operations: len(e.Operations), Cause: cause, Culprits: guilty,
+		Signer: w.key.Address(), Tx: e.Hash, Block: e.Block, Operations: len(e.Operations), Hashes: e.Operations,
+		Cause: cause, Culprits: guilty,
 	})
 }
 

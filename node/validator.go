@@ -34,7 +34,31 @@ func (v *validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 	return &proposer.Validation{
 		ValidAfter: result.ValidAfter, ValidUntil: result.ValidUntil, ValidityInBlocks: result.InBlocks, Aggregator: result.Aggregator,
 		Prefund: result.Prefund, ContextSize: uint64(result.ContextSize), Accessed: result.Accessed, Created: result.Created,
+		Known: known(ep, op, result.ReadSet),
 	}, nil
+}
+
+// known picks from a read set what a conditional transaction should rely on: the account's own storage, and the words of
+// the EntryPoint that change when the operation, or another with its nonce, is mined by somebody else. Deposits are left
+// out: they change with every operation that its payer has in the same bundle.
+func known(ep entrypoint.EntryPoint, op *userop.UserOperation, reads *evm.ReadSet) proposer.Storage {
+	storage := make(proposer.Storage, 2)
+	add := func(contract common.Address, key, value common.Hash) {
+		if storage[contract] == nil {
+			storage[contract] = make(map[common.Hash]common.Hash)
+		}
+		storage[contract][key] = value
+	}
+	for slot, value := range reads.Slots {
+		if slot.Account == op.Sender {
+			add(slot.Account, slot.Key, value)
+		}
+	}
+	nonce := entrypoint.NonceSlot(ep.Version, op.Sender, op.NonceKey())
+	if value, read := reads.Slot(ep.Address, nonce); read {
+		add(ep.Address, nonce, value)
+	}
+	return storage
 }
 
 // ValidateBundle implements [proposer.Validator].

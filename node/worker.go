@@ -34,11 +34,12 @@ type worker struct {
 	tasks   sync.WaitGroup // effects that take time
 	aborts  map[bundlesender.Seq]context.CancelFunc
 	bundles map[bundlesender.Seq]*proposer.Bundle
-	sent    map[bundlesender.AttemptID]*types.Transaction // signed; may be relayed again
-	missed  map[common.Hash]int                           // heads in a row at which the node did not know a transaction
-	mined   map[common.Hash]*types.Receipt                // until settled
+	sent    map[bundlesender.AttemptID]signedTx // may be relayed again
+	missed  map[common.Hash]int                 // heads in a row at which the node did not know a transaction
+	mined   map[common.Hash]*types.Receipt      // until settled
 	calls   map[bundlesender.CallID]chan<- manualAnswer
 	nextID  bundlesender.CallID
+	looked  bool // for foreign transactions
 
 	status struct { // a copy for readers outside the loop
 		sync.Mutex
@@ -50,9 +51,15 @@ type worker struct {
 type message struct {
 	event  bundlesender.Event
 	bundle *proposer.Bundle // with BundleReady
-	tx     *types.Transaction
+	signed signedTx         // with Signed
 	head   *chain.Update
 	call   chan<- manualAnswer
+}
+
+// signedTx is a transaction as it was sent, and the hints it was sent with.
+type signedTx struct {
+	tx    *types.Transaction
+	hints txsender.Hints
 }
 
 // manualAnswer is the outcome of debug_bundler_sendBundleNow.
@@ -69,7 +76,7 @@ func newWorker(n *Node, key signer.Signer) *worker {
 		inbox:    newMailbox[message](),
 		aborts:   make(map[bundlesender.Seq]context.CancelFunc),
 		bundles:  make(map[bundlesender.Seq]*proposer.Bundle),
-		sent:     make(map[bundlesender.AttemptID]*types.Transaction),
+		sent:     make(map[bundlesender.AttemptID]signedTx),
 		missed:   make(map[common.Hash]int),
 		mined:    make(map[common.Hash]*types.Receipt),
 		calls:    make(map[bundlesender.CallID]chan<- manualAnswer),
@@ -125,7 +132,7 @@ func (w *worker) handle(ctx context.Context, m message) {
 	case bundlesender.NothingToSend:
 		w.endProposal(e.Seq)
 	case bundlesender.Signed:
-		w.sent[e.Attempt] = m.tx
+		w.sent[e.Attempt] = m.signed
 	default: // means something to the machine only
 	}
 	w.step(ctx, m.event)
@@ -169,14 +176,18 @@ func (w *worker) onHead(ctx context.Context, update chain.Update) {
 	head := bundlesender.Head{Number: update.Head.Number.Uint64(), Hash: update.Head.Hash()}
 	w.extendClaims(head.Number)
 	reorged := w.reorged(update)
-	if len(reorged) > 0 || len(w.machine.Watch()) > 0 {
+	if !w.looked || len(reorged) > 0 || len(w.machine.Watch()) > 0 {
 		observation, err := w.observe(ctx, head.Hash, reorged)
+		if ctx.Err() != nil {
+			return // the end, not the node's failure
+		}
 		if err != nil {
 			w.node.log.Warn("looking for our transactions failed", "signer", w.builder, "block", head.Number, "err", err)
 		}
 		head.Observation = observation
 	}
 	w.step(ctx, head)
+	w.lookForForeign(ctx)
 }
 
 // reorged returns the settled attempts whose block has left the chain.
@@ -232,9 +243,9 @@ func (w *worker) observe(ctx context.Context, block common.Hash, reorged []bundl
 	return observation, nil
 }
 
-// dropped returns the newest waiting transaction if the node has not known it at two heads in a row. At the first of
-// them the same bytes are sent again: a node forgets what it took under load or over a restart. Older ones were replaced,
-// so that the node does not know them says nothing.
+// dropped returns the newest waiting transaction if the relay says that it is gone, or if a node with a public mempool
+// has not known it at two heads in a row. At the first of them the same bytes are sent again: a node forgets what it took
+// under load or over a restart. Older ones were replaced, so that the node does not know them says nothing.
 func (w *worker) dropped(ctx context.Context, watched []bundlesender.Attempt, seen *chain.Observation) []bundlesender.AttemptID {
 	var newest *bundlesender.Attempt
 	for i, attempt := range watched {
@@ -246,12 +257,33 @@ func (w *worker) dropped(ctx context.Context, watched []bundlesender.Attempt, se
 		clear(w.missed)
 		return nil
 	}
+	if w.node.config.PrivateRelay {
+		return w.withdrawn(ctx, newest)
+	}
 	w.missed[newest.Hash]++
 	if w.missed[newest.Hash] > 1 {
 		return []bundlesender.AttemptID{newest.ID}
 	}
 	w.relayAgain(ctx, newest.ID)
 	return nil
+}
+
+// withdrawn asks the relay, where it can be asked, whether it has given a transaction up. That the node does not know a
+// private transaction says nothing.
+func (w *worker) withdrawn(ctx context.Context, attempt *bundlesender.Attempt) []bundlesender.AttemptID {
+	reporter, ok := w.relay.(txsender.StatusReporter)
+	if !ok {
+		return nil
+	}
+	status, err := reporter.Status(ctx, attempt.Hash)
+	if err != nil {
+		w.node.log.Warn("asking the relay for a transaction's status failed", "signer", w.builder, "err", err)
+		return nil
+	}
+	if !status.Gone() {
+		return nil
+	}
+	return []bundlesender.AttemptID{attempt.ID}
 }
 
 // extendClaims keeps the operations of live attempts claimed: the claims' end is for builders that died.

@@ -2,6 +2,7 @@ package proposer
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -54,7 +55,8 @@ func laneOf(op *pool.Operation) lane { return lane{op.Op.Sender, op.Op.NonceKey(
 // chosen is an operation of the bundle with what it takes.
 type chosen struct {
 	*pool.Operation
-	gas uint64
+	gas        uint64
+	validation *Validation
 }
 
 func newChooser(config *Config, head *types.Header, required, bundle gas.Fees, balance uint256.Int) *chooser {
@@ -284,7 +286,7 @@ func touches(op *pool.Operation, v *Validation) []common.Address {
 
 func (c *chooser) take(op *pool.Operation, v *Validation) {
 	units, _ := op.Op.MaxGas() // fits has seen that it is a number
-	c.ops = append(c.ops, chosen{op, units})
+	c.ops = append(c.ops, chosen{op, units, v})
 	c.gasLeft -= units
 	c.bytesLeft -= uint64(op.Op.PackedSize())
 	c.context += v.ContextSize
@@ -389,6 +391,28 @@ func (c *chooser) discard(s Skip) {
 		c.skip(op.Operation, s)
 	}
 	c.ops = nil
+}
+
+// conditions gathers what the chosen operations rely on.
+func (c *chooser) conditions() Conditions {
+	all := Conditions{Known: make(Storage)}
+	for _, op := range c.ops {
+		v := op.validation
+		for contract, slots := range v.Known {
+			if all.Known[contract] == nil {
+				all.Known[contract] = make(map[common.Hash]common.Hash, len(slots))
+			}
+			maps.Copy(all.Known[contract], slots)
+		}
+		if v.ValidityInBlocks {
+			continue
+		}
+		all.TimeMin = max(all.TimeMin, v.ValidAfter)
+		if v.ValidUntil != 0 && (all.TimeMax == 0 || v.ValidUntil < all.TimeMax) {
+			all.TimeMax = v.ValidUntil
+		}
+	}
+	return all
 }
 
 func (c *chooser) userOps() []*userop.UserOperation {

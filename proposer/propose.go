@@ -280,6 +280,7 @@ func (p *Proposer) assemble(req Request, ep entrypoint.EntryPoint, c *chooser, f
 		CallData:        entrypoint.EncodeHandleOps(ep.Version, ops, req.Beneficiary),
 		Fees:            fees,
 		Authorizations:  c.authorizations(),
+		Conditions:      c.conditions(),
 		ExpectedGasUsed: res.GasUsed,
 		ExpectedRevenue: res.Revenue,
 	}

@@ -66,7 +66,11 @@ type Validation struct {
 	ContextSize            uint64           // bytes of the paymaster's context
 	Accessed               []common.Address // contracts used beside the operation's own entities and the EntryPoint
 	Created                []common.Address // contracts its validation created
+	Known                  Storage          // what must stay as it is for the operation to stay valid
 }
+
+// Storage is slots of contracts with their values.
+type Storage map[common.Address]map[common.Hash]common.Hash
 
 // BundleValidation is what running a bundle found out. The figures count only if nothing failed.
 type BundleValidation struct {
@@ -123,10 +127,18 @@ type Bundle struct {
 	GasLimit       uint64
 	Fees           gas.Fees
 	Authorizations []types.SetCodeAuthorization // non-empty: it must be a set-code transaction (EIP-7702)
+	Conditions     Conditions
 
 	ExpectedGasUsed uint64      // of the transaction
 	ExpectedCost    uint256.Int // wei, at the next base fee
 	ExpectedRevenue uint256.Int // wei
+}
+
+// Conditions are what the bundle relies on, for a relay that includes a transaction only while they hold. Zero numbers
+// set no bound.
+type Conditions struct {
+	Known            Storage
+	TimeMin, TimeMax uint64 // unix seconds
 }
 
 // Hashes returns the hashes of the bundle's operations in order.

@@ -54,7 +54,49 @@ type DebugBackend interface {
 
 	// ClearState empties the pool and forgets the reputation of all entities.
 	ClearState(ctx context.Context) error
+
+	// ClearMempool takes every operation of the EntryPoint out of the pool; nil: of all EntryPoints.
+	ClearMempool(ctx context.Context, ep *entrypoint.EntryPoint) error
+
+	// ClearReputation forgets the reputation of all entities.
+	ClearReputation(ctx context.Context) error
+
+	// SetReputation sets the counters of addresses; their Status is computed.
+	SetReputation(ctx context.Context, entries []Reputation) error
+
+	// DumpReputation returns all that is known, by address.
+	DumpReputation(ctx context.Context) ([]Reputation, error)
+
+	// StakeStatus returns what an address has staked at the EntryPoint.
+	StakeStatus(ctx context.Context, ep entrypoint.EntryPoint, address common.Address) (*StakeStatus, error)
+
+	// AddUserOperations puts operations into the pool without validating them, in order. The first that the pool
+	// refuses for its limits ends it.
+	AddUserOperations(ctx context.Context, ep entrypoint.EntryPoint, ops []*userop.UserOperation) error
+
+	// SetConfiguration changes settings of a running bundler, all or none.
+	SetConfiguration(ctx context.Context, settings map[string]uint64) error
 }
+
+// Reputation is what is known of one address (ERC-7562). It is the same at all EntryPoints.
+type Reputation struct {
+	Address     common.Address
+	OpsSeen     uint64
+	OpsIncluded uint64
+	Status      string // ok, throttled, banned
+}
+
+// StakeStatus is an address' stake at one EntryPoint.
+type StakeStatus struct {
+	Address         common.Address
+	Stake           uint256.Int // wei
+	UnstakeDelaySec uint64
+	Staked          bool // enough, and locked for long enough
+}
+
+// ErrInFlight is why an operation cannot be dropped. It may be wrapped with the particulars: the client reads the whole
+// text.
+var ErrInFlight = errors.New("the operation is in a bundle on its way")
 
 // ErrNothingToSend is why no bundle was submitted. It may be wrapped with the reason: the client reads the whole text.
 var ErrNothingToSend = errors.New("nothing to send")

@@ -11,6 +11,13 @@ type Config struct {
 	// Debug serves the debug namespace; nil: its methods do not exist. Never set it on a public port.
 	Debug DebugBackend
 
+	// Baler serves the baler namespace, and the methods of other bundlers that clients call; nil: they do not exist.
+	Baler BalerBackend
+
+	// Watch serves baler_subscribe; nil: it does not exist. Whoever can subscribe sees every operation before it is
+	// mined: on a public port that invites front-running.
+	Watch Watcher
+
 	// Health answers GET /health: the report becomes the body, ok the status 200 or 503. Nil: always {"status":"ok"}.
 	Health func(ctx context.Context) (report any, ok bool)
 
@@ -31,6 +38,9 @@ type Config struct {
 	MaxWaitingCalls int   // waiting for their turn; more are refused with -32005; default 1024
 	MaxHeaderBytes  int   // default 64 KiB
 
+	MaxSubscriptions              int // of all connections; default 256
+	MaxSubscriptionsPerConnection int // default 8
+
 	CallTimeout       time.Duration // of one call, waiting included; default 30 s
 	ReadHeaderTimeout time.Duration // default 5 s
 	ReadTimeout       time.Duration // of a whole request; default 30 s
@@ -49,6 +59,8 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxCalls, 128)
 	set(&c.MaxWaitingCalls, 1024)
 	set(&c.MaxHeaderBytes, 64<<10)
+	set(&c.MaxSubscriptions, 256)
+	set(&c.MaxSubscriptionsPerConnection, 8)
 	set(&c.CallTimeout, 30*time.Second)
 	set(&c.ReadHeaderTimeout, 5*time.Second)
 	set(&c.ReadTimeout, 30*time.Second)

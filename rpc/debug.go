@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"encoding/json"
 
 	"baler/userop"
 
@@ -63,5 +64,58 @@ func (a *debugAPI) Bundler_dumpMempool(ctx context.Context, entryPoint entryPoin
 func (a *debugAPI) Bundler_clearState(ctx context.Context) (string, error) {
 	return do(ctx, a.calls, "debug_bundler_clearState", func(ctx context.Context) (string, error) {
 		return done, a.debug.ClearState(ctx)
+	})
+}
+
+// Bundler_clearMempool is debug_bundler_clearMempool; without an EntryPoint it clears the operations of all.
+//
+//nolint:revive // the name on the wire
+func (a *debugAPI) Bundler_clearMempool(ctx context.Context, entryPoint *entryPointParam) (string, error) {
+	return do(ctx, a.calls, "debug_bundler_clearMempool", func(ctx context.Context) (string, error) {
+		if entryPoint == nil {
+			return done, a.debug.ClearMempool(ctx, nil)
+		}
+		ep, err := findEntryPoint(a.backend, common.Address(*entryPoint))
+		if err != nil {
+			return "", err
+		}
+		return done, a.debug.ClearMempool(ctx, &ep)
+	})
+}
+
+// Bundler_addUserOps is debug_bundler_addUserOps; without an EntryPoint the operations are for the preferred one.
+//
+//nolint:revive // the name on the wire
+func (a *debugAPI) Bundler_addUserOps(ctx context.Context, raw []json.RawMessage, entryPoint *entryPointParam) (string, error) {
+	return do(ctx, a.calls, "debug_bundler_addUserOps", func(ctx context.Context) (string, error) {
+		ep := a.backend.EntryPoints()[0]
+		if entryPoint != nil {
+			var err error
+			if ep, err = findEntryPoint(a.backend, common.Address(*entryPoint)); err != nil {
+				return "", err
+			}
+		}
+		ops := make([]*userop.UserOperation, len(raw))
+		for i, text := range raw {
+			op, err := userop.Decode(text, ep.Version)
+			if err != nil {
+				return "", invalidParams("userOps[%d]: %s", i, err)
+			}
+			ops[i] = op
+		}
+		return done, a.debug.AddUserOperations(ctx, ep, ops)
+	})
+}
+
+// Bundler_setConfiguration is debug_bundler_setConfiguration.
+//
+//nolint:revive // the name on the wire
+func (a *debugAPI) Bundler_setConfiguration(ctx context.Context, settings map[string]counterParam) (string, error) {
+	return do(ctx, a.calls, "debug_bundler_setConfiguration", func(ctx context.Context) (string, error) {
+		values := make(map[string]uint64, len(settings))
+		for name, value := range settings {
+			values[name] = uint64(value)
+		}
+		return done, a.debug.SetConfiguration(ctx, values)
 	})
 }

@@ -26,6 +26,7 @@ type fakeBackend struct {
 	ops   map[common.Hash]*OperationInfo
 	order []common.Hash
 	auto  bool
+	debug fakeDebug
 
 	entered chan struct{} // non-nil: UserOperationReceipt says that it was called …
 	release chan struct{} // … and waits for this or its context

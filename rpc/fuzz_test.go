@@ -31,7 +31,7 @@ func FuzzHTTP(f *testing.F) {
 		}
 	}
 	backend := newFakeBackend()
-	s := NewServer(backend, Config{Debug: backend, MaxBodyBytes: 1 << 16, Logger: slog.New(slog.DiscardHandler)})
+	s := NewServer(backend, Config{Debug: backend, Baler: backend, Watch: &fakeWatcher{}, MaxBodyBytes: 1 << 16, Logger: slog.New(slog.DiscardHandler)})
 	if _, err := s.open(fakeListener{addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}}); err != nil {
 		f.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -23,6 +24,38 @@ func (p *hashParam) UnmarshalJSON(raw []byte) error {
 	return fixedBytes("userOpHash", raw, p[:])
 }
 
+// addressParam is any address.
+type addressParam struct {
+	common.Address
+	given bool
+}
+
+func (p *addressParam) UnmarshalJSON(raw []byte) error {
+	p.given = true
+	return fixedBytes("address", raw, p.Address[:])
+}
+
+// counterParam is a number of 64 bits: a quantity, with leading zeros as ERC-7769's own example has one, or a JSON number,
+// as some clients of the debug namespace write it.
+type counterParam uint64
+
+func (p *counterParam) UnmarshalJSON(raw []byte) error {
+	text := string(raw)
+	var quoted string
+	if err := json.Unmarshal(raw, &quoted); err == nil {
+		text = quoted
+		digits, hex := strings.CutPrefix(strings.ToLower(quoted), "0x")
+		if n, err := strconv.ParseUint(digits, 16, 64); hex && err == nil {
+			*p = counterParam(n)
+			return nil
+		}
+	} else if n, err := strconv.ParseUint(text, 10, 64); err == nil {
+		*p = counterParam(n)
+		return nil
+	}
+	return fmt.Errorf("have %s, want a number of at most 64 bits, 0x-prefixed hex or decimal", shortened(text))
+}
+
 // fixedBytes decodes a JSON string of 0x-prefixed hex into exactly len(dst) bytes.
 func fixedBytes(name string, raw []byte, dst []byte) error {
 	var text string
@@ -32,10 +65,14 @@ func fixedBytes(name string, raw []byte, dst []byte) error {
 			return nil
 		}
 	}
-	const most = 80 // of a wrong value, which may be megabytes, comes back
-	have := string(raw)
+	return fmt.Errorf("%s: have %s, want %d bytes of 0x-prefixed hex", name, shortened(string(raw)), len(dst))
+}
+
+// shortened is what comes back of a wrong value, which may be megabytes.
+func shortened(have string) string {
+	const most = 80
 	if len(have) > most {
-		have = strconv.Quote(have[:most]) + "…"
+		return strconv.Quote(have[:most]) + "…"
 	}
-	return fmt.Errorf("%s: have %s, want %d bytes of 0x-prefixed hex", name, have, len(dst))
+	return have
 }

@@ -58,6 +58,14 @@ func NewServer(backend Backend, cfg Config) *Server {
 	if cfg.Debug != nil {
 		s.register("debug", &debugAPI{backend: backend, debug: cfg.Debug, calls: calls})
 	}
+	if cfg.Baler != nil {
+		s.register("baler", &balerAPI{backend: backend, baler: cfg.Baler, calls: calls})
+		s.register("pimlico", &pimlicoAPI{baler: cfg.Baler, calls: calls})
+		s.register("rundler", &rundlerAPI{baler: cfg.Baler, calls: calls})
+	}
+	if cfg.Watch != nil {
+		s.register("baler", &streamsAPI{server: s, watcher: cfg.Watch, byPeer: make(map[string]int)})
+	}
 	return s
 }
 

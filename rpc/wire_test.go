@@ -29,9 +29,9 @@ func TestWire(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(script), ".txt"), func(t *testing.T) {
 			t.Parallel()
 			backend := newFakeBackend()
-			cfg := Config{Debug: backend}
+			cfg := Config{Debug: backend, Baler: backend, Watch: &fakeWatcher{}}
 			if strings.Contains(script, "no-debug") {
-				cfg.Debug = nil
+				cfg = Config{}
 			}
 			playScript(t, serve(t, backend, cfg).url, script)
 		})

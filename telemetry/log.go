@@ -34,6 +34,10 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 	switch e := e.(type) {
 	case event.HeadSeen:
 		return slog.LevelDebug, "head", []slog.Attr{slog.Uint64("block", e.Number), hash("hash", e.Hash), slog.Int("removed", e.Removed)}
+	case event.OperationReceived:
+		return slog.LevelDebug, "operation received", []slog.Attr{
+			hash("op", e.Hash), address("entry_point", e.EntryPoint), address("sender", e.Sender), slog.String("nonce", e.Nonce.Hex()),
+		}
 	case event.OperationAdded:
 		attributes := []slog.Attr{hash("op", e.Hash), address("entry_point", e.EntryPoint), address("sender", e.Sender), slog.String("nonce", e.Nonce.Hex())}
 		if e.Replaced != nil {
@@ -48,6 +52,14 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 		return slog.LevelDebug, "operation skipped", []slog.Attr{hash("op", e.Hash), address("signer", e.Signer), slog.String("reason", e.Reason)}
 	case event.OperationRemoved:
 		return slog.LevelInfo, "operation removed", []slog.Attr{hash("op", e.Hash), slog.String("reason", e.Reason)}
+	case event.BundleProposed:
+		return slog.LevelDebug, "bundle proposed", []slog.Attr{
+			address("signer", e.Signer), address("entry_point", e.EntryPoint), slog.Int("ops", len(e.Hashes)), slog.Uint64("gas_limit", e.GasLimit),
+			slog.String("max_fee", e.Fees.MaxFee.Dec()), slog.String("max_priority_fee", e.Fees.MaxPriority.Dec()),
+			slog.String("expected_profit_wei", e.ExpectedProfit.Dec()),
+		}
+	case event.OperationsReleased:
+		return slog.LevelDebug, "operations released", []slog.Attr{address("signer", e.Signer), slog.Int("ops", len(e.Hashes))}
 	case event.OperationMined:
 		return slog.LevelDebug, "operation mined", []slog.Attr{
 			hash("op", e.Hash), hash("tx", e.Tx), slog.Uint64("block", e.Block), slog.Bool("success", e.Success),

@@ -2,11 +2,17 @@ package txsender
 
 import (
 	_ "embed" // the table of node answers
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/BurntSushi/toml"
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/rpc"
 )
 
 // Class is what a node's answer to a submitted transaction means.
@@ -24,7 +30,7 @@ const (
 	NonceTooHigh           Class = "nonce-too-high"
 	InsufficientFunds      Class = "insufficient-funds"
 	PoolFull               Class = "pool-full"
-	FeeCapExceeded         Class = "fee-cap-exceeded"
+	FeeCapExceeded         Class = "fee-cap-exceeded" // the node's own limit on the total fee of one transaction
 	GasLimitTooHigh        Class = "gas-limit-too-high"
 	IntrinsicGasTooLow     Class = "intrinsic-gas-too-low"
 	ConditionNotMet        Class = "condition-not-met"
@@ -32,10 +38,21 @@ const (
 	Unknown                Class = "unknown"
 )
 
-// Answer is a classified answer. Text is the node's own, for the log.
+// Reach says how far a request came. It matters where the class is Unknown.
+type Reach uint8
+
+// How far a request came.
+const (
+	Answered Reach = iota // the endpoint answered in its protocol
+	NoAnswer              // it may have arrived: timeout, connection lost, an HTTP status instead of an answer
+	NotSent               // it surely did not arrive: no connection was made
+)
+
+// Answer is a classified answer. Text is the node's own (shortened, without credentials), for the log.
 type Answer struct {
 	Class Class
 	Text  string
+	Reach Reach
 }
 
 // Row is one line of the table of node answers.
@@ -79,25 +96,120 @@ func parseTable(text string) ([]Row, error) {
 	return file.Answer, nil
 }
 
+// known reports whether a row of the table may stand for the class. A row of class Unknown is an answer we have met that
+// says nothing about the transaction (the node syncs, the request rate is limited).
 func (c Class) known() bool {
 	switch c {
 	case AlreadyKnown, ReplacementUnderpriced, Underpriced, BelowBaseFee, NonceTooLow, NonceTooHigh, InsufficientFunds,
-		PoolFull, FeeCapExceeded, GasLimitTooHigh, IntrinsicGasTooLow, ConditionNotMet, Rejected:
+		PoolFull, FeeCapExceeded, GasLimitTooHigh, IntrinsicGasTooLow, ConditionNotMet, Rejected, Unknown:
 		return true
-	case Accepted, Unknown: // not an answer a row can stand for
+	case Accepted: // is answered with a result, never with an error
 		return false
 	default:
 		return false
 	}
 }
 
-// Classify finds the class of an error a node answered with.
+// Taken reports whether the endpoint has the transaction now.
+func (c Class) Taken() bool { return c == Accepted || c == AlreadyKnown }
+
+// Classify finds the class of a JSON-RPC error a node answered with. Code and message are the error's.
 func Classify(code int, message string) Class {
-	message = strings.ToLower(message)
-	for _, row := range Table() {
-		if (row.Code == 0 || row.Code == code) && strings.Contains(message, row.Phrase) {
-			return row.Class
-		}
+	if row, ok := lookUp(code, message); ok {
+		return row.Class
 	}
 	return Unknown
+}
+
+// lookUp returns the first row of the table that matches.
+func lookUp(code int, message string) (Row, bool) {
+	message = strings.ToLower(message)
+	for _, row := range Table() {
+		if (row.Code == 0 || row.Code == code) && holdsPhrase(message, row.Phrase) {
+			return row, true
+		}
+	}
+	return Row{}, false
+}
+
+// holdsPhrase reports whether the phrase stands in the message as words of its own: "known transaction" is not in "unknown
+// transaction type". Both are lower case.
+func holdsPhrase(message, phrase string) bool {
+	for from := 0; ; {
+		at := strings.Index(message[from:], phrase)
+		if at < 0 {
+			return false
+		}
+		start := from + at
+		end := start + len(phrase)
+		if wordsPart(message[:start], phrase) && wordsPart(phrase, message[end:]) {
+			return true
+		}
+		_, size := utf8.DecodeRuneInString(message[start:])
+		from = start + size
+	}
+}
+
+// wordsPart reports whether no word goes across the border between left and right.
+func wordsPart(left, right string) bool {
+	before, _ := utf8.DecodeLastRuneInString(left)
+	after, _ := utf8.DecodeRuneInString(right)
+	return left == "" || right == "" || !inWord(before) || !inWord(after)
+}
+
+func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+
+// answer classifies the outcome of a submission that returns the transaction's hash.
+func (o *oddities) answer(origin string, err error, have, want common.Hash) Answer {
+	if err == nil {
+		if have != want {
+			// The node took something, but says it is not what we sent: look for ours before believing either.
+			return Answer{Class: Unknown, Text: fmt.Sprintf("have transaction hash %s, want %s", have, want)}
+		}
+		return Answer{Class: Accepted}
+	}
+	text := tidy(err.Error())
+	if rpcError, ok := errors.AsType[rpc.Error](err); ok {
+		text = tidy(rpcError.Error())
+		row, met := lookUp(rpcError.ErrorCode(), rpcError.Error())
+		if !met {
+			o.note(origin, rpcError.ErrorCode(), text)
+			return Answer{Class: Unknown, Text: text}
+		}
+		return Answer{Class: row.Class, Text: text}
+	}
+	if refused, ok := errors.AsType[*statusError](err); ok && refused.status < 500 && refused.status != 429 {
+		o.note(origin, refused.status, text) // it will be the same next time: wrong path, wrong credentials
+	}
+	return Answer{Class: Unknown, Text: text, Reach: reachOf(err)}
+}
+
+// reachOf tells an error before anything was sent from one after which the request may have arrived.
+func reachOf(err error) Reach {
+	if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" {
+		return NotSent
+	}
+	return NoAnswer
+}
+
+// maxText is the length of an answer's text beyond which it is cut, in bytes.
+const maxText = 512
+
+// tidy makes a foreign text fit for one line of a log.
+func tidy(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, text)
+	text = strings.TrimSpace(text)
+	if len(text) <= maxText {
+		return text
+	}
+	cut := maxText
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + "..."
 }

@@ -16,7 +16,6 @@ import (
 	"baler/rpc"
 	"baler/signer"
 	"baler/telemetry"
-	"baler/txsender"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
@@ -43,7 +42,11 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	}
 	//nolint:contextcheck // an event carries no context: its log line outlives what caused it
 	sink := telemetry.Fan(append([]event.Sink{telemetry.Log(log)}, sinks...)...)
-	pipeline, err := node.New(config, client, heads, txsender.NewRaw(client), sink, log)
+	relay, err := s.Relay.sender(chainID, client, log)
+	if err != nil {
+		return nil, err
+	}
+	pipeline, err := node.New(config, client, heads, relay, sink, log)
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,12 @@ func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 		return badSetting("config file %s: %w", path, err)
 	}
 	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		// To kong the environment is a default, which what a resolver finds replaces: so find nothing then.
+		for _, name := range flag.Envs {
+			if _, set := os.LookupEnv(name); set {
+				return nil, nil
+			}
+		}
 		return values[flag.Name], nil
 	}))
 	return nil

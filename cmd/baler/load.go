@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -39,6 +40,9 @@ func (c *loadCommand) Run(ctx context.Context, out console) error {
 		return err
 	}
 	report, err := load.Run(ctx, config)
+	if errors.Is(err, load.ErrConfig) {
+		return settingsError{err}
+	}
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -75,7 +76,8 @@ func exitCode(err error, c console) int {
 	if err == nil {
 		return exitOK
 	}
-	_, _ = fmt.Fprintln(c.err, "baler:", err)
+	// Joined errors come in several lines; what a user or a script reads is one.
+	_, _ = fmt.Fprintln(c.err, "baler:", strings.ReplaceAll(err.Error(), "\n", "; "))
 	if _, ok := errors.AsType[settingsError](err); ok {
 		return exitSettings
 	}

@@ -26,6 +26,9 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	if err != nil {
 		return badSetting("--signer_private_keys: %w", err)
 	}
+	if keys, err = c.Senders.choose(keys); err != nil {
+		return err
+	}
 	log := c.Log.logger(out)
 	client, heads, err := dialNode(ctx, c.NodeHTTP, c.NodeWS)
 	if err != nil {

@@ -29,6 +29,7 @@ import (
 // ERCs' constants have the ERCs' values as defaults.
 type bundlerSettings struct {
 	Senders    senderSettings    `embed:"" group:"Bundle senders"`
+	Relay      relaySettings     `embed:"" group:"Transaction senders"`
 	Proposals  proposerSettings  `embed:"" group:"Bundles and fees"`
 	Mempool    poolSettings      `embed:"" group:"Mempool"`
 	Validation validatorSettings `embed:"" group:"Validation"`
@@ -82,11 +83,12 @@ type validatorSettings struct {
 }
 
 type rpcSettings struct {
-	RPCAddr    string        `help:"Address of the JSON-RPC server, HTTP and WebSocket." name:"rpc-addr" default:"127.0.0.1:3000"`
-	RPCDebug   bool          `help:"Serve the debug_bundler methods. Never on a public address." name:"rpc-debug"`
-	RPCCors    []string      `help:"Origins whose pages may call the server." name:"rpc-cors" placeholder:"ORIGIN"`
-	RPCVhosts  []string      `help:"Names accepted in the Host header. Default: localhost on loopback, all elsewhere." name:"rpc-vhosts" placeholder:"NAME"`
-	RPCTimeout time.Duration `help:"Time for one call." name:"rpc-timeout" default:"30s"`
+	RPCAddr          string        `help:"Address of the JSON-RPC server, HTTP and WebSocket." name:"rpc-addr" default:"127.0.0.1:3000"`
+	RPCDebug         bool          `help:"Serve the debug_bundler methods. Never on a public address." name:"rpc-debug"`
+	RPCSubscriptions bool          `help:"Serve baler_subscribe over WebSocket. Subscribers see operations before they are mined." name:"rpc-subscriptions"`
+	RPCCors          []string      `help:"Origins whose pages may call the server." name:"rpc-cors" placeholder:"ORIGIN"`
+	RPCVhosts        []string      `help:"Names accepted in the Host header. Default: localhost on loopback, all elsewhere." name:"rpc-vhosts" placeholder:"NAME"`
+	RPCTimeout       time.Duration `help:"Time for one call." name:"rpc-timeout" default:"30s"`
 }
 
 type logSettings struct {
@@ -140,6 +142,7 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	}
 	config = node.Config{
 		ChainID: chainID, EntryPoints: entryPoints, Signers: keys, Beneficiary: beneficiary,
+		PrivateRelay:   s.Relay.private(),
 		BundleInterval: time.Duration(s.Senders.BundleMaxSendIntervalMillis) * time.Millisecond,
 		MinPriorityFee: *uint256.NewInt(s.Proposals.MinPriorityFeePerGas),
 		MaxPriorityFee: *uint256.NewInt(s.Proposals.MaxPriorityFeePerGas),
@@ -215,9 +218,12 @@ func (s validatorSettings) config() validation.Config {
 }
 
 func (s rpcSettings) config(n *node.Node, log *slog.Logger) rpc.Config {
-	config := rpc.Config{Health: n.Health, CORSOrigins: s.RPCCors, VirtualHosts: s.RPCVhosts, CallTimeout: s.RPCTimeout, Logger: log}
+	config := rpc.Config{Baler: n, Health: n.Health, CORSOrigins: s.RPCCors, VirtualHosts: s.RPCVhosts, CallTimeout: s.RPCTimeout, Logger: log}
 	if s.RPCDebug {
 		config.Debug = n
+	}
+	if s.RPCSubscriptions {
+		config.Watch = n
 	}
 	return config
 }
