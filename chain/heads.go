@@ -183,6 +183,20 @@ func (c *Client) Header(ctx context.Context, block common.Hash) (*types.Header, 
 	return nodeHeads{c}.HeaderByHash(ctx, block)
 }
 
+// Genesis returns the hash of the chain's first block: chains with the same id are told apart by it.
+func (c *Client) Genesis(ctx context.Context) (common.Hash, error) {
+	var block *struct {
+		Hash common.Hash `json:"hash"`
+	}
+	if err := c.CallContext(ctx, &block, "eth_getBlockByNumber", "0x0", false); err != nil {
+		return common.Hash{}, err
+	}
+	if block == nil {
+		return common.Hash{}, errors.New("the node has no genesis block")
+	}
+	return block.Hash, nil
+}
+
 // nodeHeads reads headers from a node.
 type nodeHeads struct{ client *Client }
 

@@ -154,9 +154,17 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		w.post(outcome)
 		return
 	}
+	w.node.config.Boundary("bundle signed")
+	if err := w.journal.Signed(ctx, e.Attempt, tx); err != nil {
+		w.node.log.Error("a signed bundle could not be written down; it is not sent", "signer", w.builder, "err", err)
+		w.post(outcome)
+		return
+	}
+	w.node.config.Boundary("bundle journaled")
 	hints := w.hints(bundle)
 	w.inbox.post(message{signed: signedTx{tx, hints}, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
 	answer := txsender.Send(ctx, w.relay, tx, hints)
+	w.node.config.Boundary("bundle relayed")
 	sent := event.BundleSent{
 		Signer: w.key.Address(), EntryPoint: bundle.EntryPoint.Address, Tx: tx.Hash(), Nonce: tx.Nonce(), Operations: len(bundle.Ops),
 		Hashes:   bundle.Hashes(),
@@ -223,8 +231,16 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 		w.post(outcome)
 		return
 	}
+	attempt := bundlesender.Attempt{ID: e.Attempt, Kind: bundlesender.KindCancellation, Nonce: e.Nonce, Block: head.number()}
+	if err := w.journal.Signed(ctx, attempt, tx); err != nil {
+		w.node.log.Error("a signed cancellation could not be written down; it is not sent", "signer", w.builder, "err", err)
+		w.post(outcome)
+		return
+	}
+	w.node.config.Boundary("cancellation journaled")
 	w.inbox.post(message{signed: signedTx{tx: tx}, event: bundlesender.Signed{Attempt: e.Attempt, Hash: tx.Hash(), Fees: fees}})
 	answer := w.relay.Send(ctx, tx)
+	w.node.config.Boundary("cancellation relayed")
 	w.node.sink(event.BundleSent{
 		Signer: to, Tx: tx.Hash(), Nonce: tx.Nonce(), GasLimit: params.TxGas, Fees: fees, Answer: string(answer.Class), Text: answer.Text,
 	})

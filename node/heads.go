@@ -22,17 +22,19 @@ const logsPatience = 20 * time.Second
 
 // onUpdate takes one step of the chain: first the pool, then the senders, so that a bundle built at this head never
 // holds an operation that the head has mined.
-func (n *Node) onUpdate(ctx context.Context, update chain.Update) {
+//
+// An error is the end of the node: what it must keep could not be read back.
+func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 	next, err := newHead(n.config, update.Head)
 	if err != nil {
 		n.log.Error("a head was not understood", "err", err)
-		return
+		return nil
 	}
 	n.unmine(update.Removed)
 	if n.interested() {
 		logs, err := n.operationLogs(ctx, update.Head)
 		if ctx.Err() != nil {
-			return // the end, not the node's failure
+			return nil // the end, not the node's failure
 		}
 		if err != nil {
 			n.log.Warn("logs of a block could not be read; the pool follows the nonces instead", "block", next.number(), "err", err)
@@ -52,11 +54,18 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) {
 	select {
 	case <-n.started:
 	default:
+		if err := n.restore(ctx); err != nil {
+			return err
+		}
 		close(n.started)
+	}
+	if next.number()%reputationBlocks == 0 {
+		n.keepReputation()
 	}
 	for _, w := range n.workers {
 		w.inbox.post(message{head: &update})
 	}
+	return nil
 }
 
 // interested reports whether a block's logs can matter: operations wait here, or were mined not long ago.
@@ -80,6 +89,7 @@ func (n *Node) unmine(removed []*types.Header) {
 		revived, gone = p.Reorg(lowest-1, removed[0].Number.Uint64()+claimBlocks)
 		return gone
 	})
+	n.forgetMined(removed, revived)
 	for _, op := range revived {
 		n.sink(event.OperationRevived{Hash: op.Hash})
 	}
@@ -112,15 +122,17 @@ func (n *Node) settleLogs(logs []types.Log) {
 		record := minedOperation{entryPoint: log.Address, inclusion: rpc.Inclusion{
 			BlockNumber: log.BlockNumber, BlockHash: log.BlockHash, TransactionHash: log.TxHash,
 		}}
+		var ours *pool.Operation
 		n.pool.do(func(p *pool.Pool) []pool.Removed {
-			if op := p.Get(mined.UserOpHash); op != nil {
-				record.op = op.Op
+			if ours = p.Get(mined.UserOpHash); ours != nil {
+				record.op = ours.Op
 			}
 			return p.Mined(pool.Inclusion{
 				EntryPoint: log.Address, Sender: mined.Sender, Nonce: mined.Nonce, Hash: mined.UserOpHash, Block: log.BlockNumber,
 			})
 		})
 		n.history.add(mined.UserOpHash, record)
+		n.rememberMined(mined.UserOpHash, record, ours)
 		if record.op != nil {
 			n.sink(event.OperationMined{
 				Hash: mined.UserOpHash, Tx: log.TxHash, Block: log.BlockNumber, Success: mined.Success,

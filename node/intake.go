@@ -26,8 +26,26 @@ func (n *Node) SendUserOperation(ctx context.Context, ep entrypoint.EntryPoint, 
 		return common.Hash{}, err
 	}
 	n.sink(event.OperationReceived{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce})
+	return n.validated(ctx, at, hash, ep, op, n.keep)
+}
+
+// admit is SendUserOperation for an operation that the store keeps already.
+func (n *Node) admit(ctx context.Context, ep entrypoint.EntryPoint, op *userop.UserOperation) (common.Hash, error) {
+	at := n.head.Load()
+	hash, err := n.operationHash(ctx, at, ep, op)
+	if err != nil {
+		return common.Hash{}, err
+	}
+	return n.validated(ctx, at, hash, ep, op, func(context.Context, *pool.Operation) error { return nil })
+}
+
+// validated takes an operation through the cheap refusals, validation and the pool, and keeps it.
+func (n *Node) validated(ctx context.Context, at *head, hash common.Hash, ep entrypoint.EntryPoint, op *userop.UserOperation,
+	keep func(context.Context, *pool.Operation) error,
+) (common.Hash, error) {
 	admitted := &pool.Operation{Op: op, Hash: hash, EntryPoint: ep, AddedBlock: at.number(), AddedTime: at.header.Time}
 	var known bool
+	var err error
 	n.pool.look(func(p *pool.Pool) {
 		known, err = p.Precheck(admitted)
 		admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
@@ -51,6 +69,9 @@ func (n *Node) SendUserOperation(ctx context.Context, ep entrypoint.EntryPoint, 
 		return hash, n.rejected(admitted, err)
 	}
 	n.pool.report(added.Removed)
+	if err := keep(ctx, admitted); err != nil {
+		return hash, err
+	}
 	if !added.Known {
 		n.sink(event.OperationAdded{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce, Replaced: added.Replaced})
 	}

@@ -48,6 +48,9 @@ func (n *Node) find(ctx context.Context, hash common.Hash) (*minedOperation, err
 	if mined, ok := n.history.get(hash); ok {
 		return &mined, nil
 	}
+	if stored, err := n.storedMined(hash); err != nil || stored != nil {
+		return stored, err
+	}
 	at := n.head.Load()
 	if at == nil {
 		return nil, errNotReady

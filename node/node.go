@@ -28,6 +28,7 @@ import (
 	"baler/pool"
 	"baler/proposer"
 	"baler/signer"
+	"baler/store"
 	"baler/txsender"
 	"baler/validation"
 
@@ -54,6 +55,11 @@ type Config struct {
 	MaxCancelSpend uint256.Int   // wei one cancellation may cost; 0: no budget
 	LookupBlocks   uint64        // how far back receipts of forgotten operations are looked for
 	HistorySize    int           // mined operations remembered
+
+	// Store keeps operations, journals and history over a restart; nil: nothing is kept.
+	Store *store.Store
+	// Boundary is told each time an effect is about to leave the process or has come back. Tests end the process there.
+	Boundary func(name string)
 
 	Pool       pool.Config
 	Proposer   proposer.Config
@@ -98,31 +104,64 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	case len(config.Signers) == 0:
 		return nil, fmt.Errorf("%w: no signer", ErrConfig)
 	}
+	if config.Boundary == nil {
+		config.Boundary = func(string) {}
+	}
 	stories, streams := newTimeline(min(config.HistorySize, timelineSize), time.Now), newStreams(streamBuffer)
-	sink = heard(stories, streams, sink)
 	source := evm.NewSource(client, evm.ChainConfigFor(config.ChainID), evm.Options{Wait: retryPause})
 	n := &Node{
-		config: config, chain: client, heads: heads, relay: relay, sink: sink, log: log, source: source,
-		pool:    &mempool{pool: pool.New(config.Pool), sink: sink},
+		config: config, chain: client, heads: heads, relay: relay, log: log, source: source,
 		history: newHistory(config.HistorySize), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
 		timeline: stories, streams: streams, started: make(chan struct{}),
 	}
+	heard := heard(stories, streams, sink)
+	n.sink = func(e event.Event) {
+		n.forgetRemoved(e)
+		heard(e)
+	}
+	n.pool = &mempool{pool: pool.New(config.Pool), sink: n.sink}
 	n.validator = &validator{inner: validation.New(source, config.Validation), source: source}
 	n.estimator = estimation.New(source, config.Estimation)
 	for _, key := range config.Signers {
-		n.workers = append(n.workers, newWorker(n, key))
+		w, err := newWorker(n, key)
+		if err != nil {
+			return nil, err
+		}
+		n.workers = append(n.workers, w)
 	}
 	return n, nil
 }
 
-// Run runs the pipeline until the context ends or the node's chain turns out not to be the configured one.
+// Run runs the pipeline until the context ends, or until the store fails: what cannot be written down must not be done.
 func (n *Node) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
 	var group sync.WaitGroup
-	defer group.Wait()
+	committing, stopCommitting := context.WithCancel(context.WithoutCancel(ctx))
+	committed := make(chan struct{})
+	go func() { // outlives the others: it commits what they have left
+		defer close(committed)
+		if err := n.config.Store.Run(committing); err != nil {
+			cancel(err)
+		}
+	}()
+	defer func() {
+		cancel(nil)
+		group.Wait()
+		n.keepReputation()
+		stopCommitting()
+		<-committed
+	}()
 	for _, w := range n.workers {
-		group.Go(func() { w.run(ctx) })
+		if err := w.resume(ctx); err != nil {
+			return err
+		}
+	}
+	for _, w := range n.workers {
+		group.Go(func() {
+			if err := w.run(ctx); err != nil {
+				cancel(err)
+			}
+		})
 	}
 	updates := make(chan chain.Update, chain.ReorgDepth)
 	group.Go(func() {
@@ -131,9 +170,11 @@ func (n *Node) Run(ctx context.Context) error {
 	})
 	group.Go(func() { n.decayReputation(ctx) })
 	for update := range updates {
-		n.onUpdate(ctx, update)
+		if err := n.onUpdate(ctx, update); err != nil {
+			cancel(err)
+		}
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // Started is closed when the first head has been seen: from then on operations are served.

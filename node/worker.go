@@ -13,6 +13,7 @@ import (
 	"baler/pool"
 	"baler/proposer"
 	"baler/signer"
+	"baler/store"
 	"baler/txsender"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -26,6 +27,7 @@ type worker struct {
 	key      signer.Signer
 	relay    txsender.Sender
 	builder  string // the pool's name for this worker
+	journal  *store.Journal
 	machine  *bundlesender.Machine
 	proposer *proposer.Proposer
 	inbox    *mailbox[message]
@@ -39,7 +41,9 @@ type worker struct {
 	mined   map[common.Hash]*types.Receipt      // until settled
 	calls   map[bundlesender.CallID]chan<- manualAnswer
 	nextID  bundlesender.CallID
-	looked  bool // for foreign transactions
+	looked  bool  // for foreign transactions
+	held    []common.Hash // by the resumed transactions
+	failed  error // the journal takes nothing more
 
 	status struct { // a copy for readers outside the loop
 		sync.Mutex
@@ -68,9 +72,14 @@ type manualAnswer struct {
 	err  error
 }
 
-func newWorker(n *Node, key signer.Signer) *worker {
+func newWorker(n *Node, key signer.Signer) (*worker, error) {
+	journal, err := n.config.Store.Journal(key.Address())
+	if err != nil {
+		return nil, err
+	}
 	w := &worker{
-		node: n, key: key, relay: n.relay, builder: key.Address().Hex(),
+		journal: journal,
+		node:    n, key: key, relay: n.relay, builder: key.Address().Hex(),
 		machine:  bundlesender.New(n.config.Sender),
 		proposer: proposer.New(n.pool, n.validator, n.config.Proposer),
 		inbox:    newMailbox[message](),
@@ -82,11 +91,33 @@ func newWorker(n *Node, key signer.Signer) *worker {
 		calls:    make(map[bundlesender.CallID]chan<- manualAnswer),
 	}
 	w.status.Status = w.machine.Status()
-	return w
+	return w, nil
 }
 
-// run is the worker's loop. It returns when the context has ended and every effect under way has come back.
-func (w *worker) run(ctx context.Context) {
+// resume goes on from where the journal ends: the machine with its counters, and the signed transactions that may still
+// be mined. What happened to them meanwhile is asked of the chain at the first head.
+func (w *worker) resume(ctx context.Context) error {
+	resumed, err := w.journal.Resume(ctx, w.node.config.Sender)
+	if err != nil {
+		return err
+	}
+	w.machine = resumed.Machine
+	w.held = resumed.Machine.Record().Held
+	for id, tx := range resumed.Signed {
+		w.sent[id] = signedTx{tx: tx}
+	}
+	if live := len(w.machine.Watch()); !resumed.Fresh && live > 0 {
+		w.node.log.Info("resuming live transactions from the journal", "signer", w.builder, "transactions", live, "state", w.machine.State())
+	}
+	if resumed.Difference != nil {
+		w.alert("journal of another version", "the journal was written by another version; counters may differ, transactions do not")
+	}
+	return nil
+}
+
+// run is the worker's loop. It returns when the context has ended and every effect under way has come back. An error says
+// that the journal takes nothing more: then the effects of its last step were not carried out.
+func (w *worker) run(ctx context.Context) error {
 	defer w.tasks.Wait()
 	var elapsed <-chan time.Time
 	if every := w.node.config.BundleInterval; every > 0 {
@@ -97,7 +128,7 @@ func (w *worker) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-w.inbox.ready:
 			for _, m := range w.inbox.take() {
 				w.handle(ctx, m)
@@ -105,6 +136,9 @@ func (w *worker) run(ctx context.Context) {
 		case <-elapsed:
 			w.restartInterval()
 			w.step(ctx, bundlesender.IntervalElapsed{})
+		}
+		if w.failed != nil {
+			return w.failed
 		}
 	}
 }
@@ -145,9 +179,17 @@ func (w *worker) endProposal(seq bundlesender.Seq) {
 	}
 }
 
-// step hands one event to the machine and carries out its effects in order.
+// step hands one event to the machine, writes both it and the effects down, and carries the effects out in order.
 func (w *worker) step(ctx context.Context, e bundlesender.Event) {
-	for _, effect := range w.machine.Step(e) {
+	if w.failed != nil {
+		return
+	}
+	effects, err := w.journal.Step(ctx, w.machine, e)
+	if err != nil {
+		w.failed = err
+		return
+	}
+	for _, effect := range effects {
 		w.do(ctx, effect)
 	}
 	w.status.Lock()

@@ -1,8 +1,22 @@
-// Package store is the room for what must survive the process: accepted operations, the journal of every transaction
-// before it leaves, and the history of bundles; embedded in one process, or in Redis for several.
+// Package store is what must survive the process: accepted operations, the journal of each key with every signed
+// transaction, the history of mined operations, and reputations. One file (bbolt) in the data directory.
 //
-// Nothing is here yet: operations and attempts live in memory, and a restart begins with an empty pool.
+// In: writes, from any number of goroutines, which the store's one committer ([Store.Run], a goroutine of the caller's) puts
+// together, as many as wait, into one transaction and one fsync. Out: what was written, after any crash.
 //
-// It will promise that what it acknowledged is there after a crash. It will never decide anything about an operation:
-// it keeps what the pool and the bundle sender decided.
+// It promises:
+//
+//   - What [Store.Commit] acknowledged is there after a kill or a loss of power. The writes of one call are there all or not
+//     at all, and writes become durable in the order in which they were handed over: what is durable has
+//     everything before it.
+//   - After a failed transaction (a full disk) nothing more is taken: a journal with a gap would be worse than none. Run
+//     returns the error, and its caller stops.
+//   - A file of another chain, another format or another program is refused, and a second process too, each with its reason.
+//   - Damage is an error, never a panic and never another value: each record has a checksum.
+//
+// It never decides anything about an operation or a transaction: it keeps what the pool and the bundle sender decided. It
+// reads no clock and starts no goroutine.
+//
+// A nil *Store, and the nil *Journal it gives out, are the store of a bundler that shall keep nothing: every
+// write is acknowledged and forgotten.
 package store

@@ -21,15 +21,6 @@ func Log(log *slog.Logger) event.Sink {
 	}
 }
 
-// Fan returns a sink that hands each event to all sinks, in order.
-func Fan(sinks ...event.Sink) event.Sink {
-	return func(e event.Event) {
-		for _, sink := range sinks {
-			sink(e)
-		}
-	}
-}
-
 func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 	switch e := e.(type) {
 	case event.HeadSeen:

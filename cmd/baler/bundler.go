@@ -11,10 +11,10 @@ import (
 
 	"baler/chain"
 	"baler/entrypoint"
-	"baler/event"
 	"baler/node"
 	"baler/rpc"
 	"baler/signer"
+	"baler/store"
 	"baler/telemetry"
 
 	"golang.org/x/sync/errgroup"
@@ -30,7 +30,7 @@ type bundler struct {
 
 // startBundler wires a bundler to a node and returns when it serves. client and heads stay the caller's.
 func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.Client, entryPoints []entrypoint.EntryPoint,
-	keys []signer.Signer, log *slog.Logger, sinks ...event.Sink,
+	keys []signer.Signer, kept *store.Store, out console, log *slog.Logger,
 ) (*bundler, error) {
 	chainID, err := client.ChainID(ctx)
 	if err != nil {
@@ -41,7 +41,8 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 		return nil, err
 	}
 	//nolint:contextcheck // an event carries no context: its log line outlives what caused it
-	sink := telemetry.Fan(append([]event.Sink{telemetry.Log(log)}, sinks...)...)
+	sink := telemetry.Log(log)
+	config.Store, config.Boundary = kept, out.boundary
 	relay, err := s.Relay.sender(chainID, client, log)
 	if err != nil {
 		return nil, err

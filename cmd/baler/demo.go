@@ -46,7 +46,7 @@ func (c *demoCommand) Run(ctx context.Context, out console) error {
 	stack, err := startStack(ctx, stackSettings{
 		chain:       devchain.Config{Mining: devchain.Interval, BlockTime: c.BlockTime, FundedKeys: signerKeys + 1},
 		entryPoints: c.entryPointSettings, bundler: c.bundlerSettings,
-	}, c.Log.logger(out))
+	}, out, c.Log.logger(out))
 	if err != nil {
 		return err
 	}

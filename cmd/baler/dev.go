@@ -14,7 +14,6 @@ import (
 	"baler/chain"
 	"baler/devchain"
 	"baler/entrypoint"
-	"baler/event"
 	"baler/signer"
 	"baler/userop"
 
@@ -47,7 +46,7 @@ func (c *devCommand) Run(ctx context.Context, out console) error {
 	stack, err := startStack(ctx, stackSettings{
 		chain:       devchain.Config{ChainID: c.ChainID, Mining: devchain.Interval, BlockTime: c.BlockTime, HTTPAddr: c.NodeAddr, FundedKeys: signerKeys + 10},
 		entryPoints: c.entryPointSettings, bundler: c.bundlerSettings,
-	}, log)
+	}, out, log)
 	if err != nil {
 		return err
 	}
@@ -78,7 +77,7 @@ type stackSettings struct {
 }
 
 // startStack starts the chain, then the bundler against the chain's public JSON-RPC, as if it were anybody's node.
-func startStack(ctx context.Context, s stackSettings, log *slog.Logger, sinks ...event.Sink) (_ *stack, err error) {
+func startStack(ctx context.Context, s stackSettings, out console, log *slog.Logger) (_ *stack, err error) {
 	if _, err := s.entryPoints.versions(); err != nil { // before a port is taken
 		return nil, err
 	}
@@ -104,7 +103,7 @@ func startStack(ctx context.Context, s stackSettings, log *slog.Logger, sinks ..
 	for _, key := range st.chain.Keys()[:signerKeys] {
 		keys = append(keys, signer.NewPrivateKey(key))
 	}
-	st.bundler, err = startBundler(ctx, s.bundler, st.client, st.heads, st.entryPoints, keys, log, sinks...)
+	st.bundler, err = startBundler(ctx, s.bundler, st.client, st.heads, st.entryPoints, keys, nil, out, log)
 	return st, err
 }
 

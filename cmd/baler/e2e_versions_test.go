@@ -15,7 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// eachVersion runs a test for every EntryPoint version, all at the same time on one chain with one bundler.
+// eachVersion runs a test for every EntryPoint version, all at the same time on one chain with one bundler. The test that
+// calls it is not parallel itself: its chain would go on making blocks while its versions wait for their turn.
 func eachVersion(t *testing.T, w *world, test func(t *testing.T, v userop.Version)) {
 	t.Helper()
 	for _, v := range userop.Versions() {
@@ -27,7 +28,6 @@ func eachVersion(t *testing.T, w *world, test func(t *testing.T, v userop.Versio
 }
 
 func TestOperationsOfEveryVersionAreMined(t *testing.T) {
-	t.Parallel()
 	w := startWorld(t, interval())
 	eachVersion(t, w, func(t *testing.T, v userop.Version) {
 		a := w.newAccounts(t, v, 1)[0]
@@ -171,7 +171,6 @@ func asValue(t *testing.T, raw []byte) any {
 }
 
 func TestAPendingOperationHasNoBlockYet(t *testing.T) {
-	t.Parallel()
 	w := startWorld(t, interval(), "--bundling-mode=manual")
 	eachVersion(t, w, func(t *testing.T, v userop.Version) {
 		a := w.newAccounts(t, v, 1)[0]

@@ -97,7 +97,7 @@ func startWorld(t *testing.T, cfg devchain.Config, flags ...string) *world {
 	// The stack ends by its own Close at the end of the test, not with the test's context before that.
 	st, err := startStack(context.WithoutCancel(t.Context()), stackSettings{
 		chain: cfg, entryPoints: settings.entryPointSettings, bundler: settings.bundlerSettings,
-	}, log)
+	}, console{}, log)
 	if err != nil {
 		t.Fatalf("start: %v\n%s", err, logs.tail())
 	}
@@ -219,11 +219,12 @@ func (w *world) health(t *testing.T) health {
 	return report
 }
 
-// synced waits until the bundler has seen the chain's head.
+// synced waits until the bundler has seen the block that is the chain's head now.
 func (w *world) synced(t *testing.T) {
 	t.Helper()
+	want := w.chain.Head().Number.Uint64()
 	eventually(t, "the bundler sees the head", func() error {
-		if have, want := w.health(t).Head, w.chain.Head().Number.Uint64(); have < want {
+		if have := w.health(t).Head; have < want {
 			return fmt.Errorf("have head %d, want %d", have, want)
 		}
 		return nil
@@ -336,6 +337,9 @@ type receipt struct {
 	Receipt       *types.Receipt `json:"receipt"`
 }
 
+// errNotMined is why a test goes on waiting.
+var errNotMined = errors.New("not mined")
+
 // receiptOf returns the operation's receipt, nil while there is none.
 func (w *world) receiptOf(t *testing.T, hash common.Hash) *receipt {
 	t.Helper()
@@ -350,7 +354,7 @@ func (w *world) awaitReceipt(t *testing.T, hash common.Hash) *receipt {
 	var r *receipt
 	eventually(t, "operation "+hash.Hex()+" mined", func() error {
 		if r = w.receiptOf(t, hash); r == nil {
-			return errors.New("no receipt")
+			return errNotMined
 		}
 		return nil
 	})

@@ -43,13 +43,16 @@ func (e settingsError) Unwrap() error { return e.err }
 func badSetting(format string, args ...any) error { return settingsError{fmt.Errorf(format, args...)} }
 
 // console is where a command reads and writes; tests have their own.
-type console struct{ out, err io.Writer }
+type console struct {
+	out, err io.Writer
+	boundary func(name string) // see node.Config.Boundary
+}
 
 func main() {
 	// The first signal asks for a clean stop; a second one ends the process as usual.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], console{os.Stdout, os.Stderr}))
+	os.Exit(run(ctx, os.Args[1:], console{out: os.Stdout, err: os.Stderr}))
 }
 
 // run parses the arguments, runs the command, and returns the exit code.

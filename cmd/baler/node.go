@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"baler/signer"
@@ -13,6 +14,7 @@ type nodeCommand struct {
 	NodeWS            string   `help:"URL of the node's WebSocket, for new heads; without it heads are polled." name:"node-ws" placeholder:"URL" group:"Node"`
 	SignerPrivateKeys []string `help:"Private keys in hex, one bundle sender each. Better given as BALER_SIGNER_PRIVATE_KEYS." placeholder:"KEY" group:"Bundle senders"`
 
+	storeSettings `group:"Store"`
 	entryPointSettings
 	bundlerSettings
 }
@@ -42,12 +44,16 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	if err != nil {
 		return err
 	}
-	b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, log)
+	kept, err := c.open(ctx, client)
 	if err != nil {
 		return err
 	}
+	b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, kept, out, log)
+	if err != nil {
+		return errors.Join(err, kept.Close())
+	}
 	log.Info("baler is running", "rpc", b.url, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
-	return b.wait()
+	return errors.Join(b.wait(), kept.Close())
 }
 
 // splitKeys takes keys separated by commas or white space, as files and environments have them.

@@ -24,6 +24,7 @@ func way() []layer {
 		{[]string{"proposer"}, "chooses from the pool and assembles"},
 		{[]string{"bundlesender"}, "decides what is sent, replaced and cancelled"},
 		{[]string{"journal", "internal/senderrun"}, "writes down what the bundle sender did, and repeats it; a random life for it, in tests"},
+		{[]string{"aggregator/bls"}, "signatures that add up, on a curve; knows nothing of operations"},
 		{[]string{"signer", "txsender", "aggregator", "chain", "store"}, "adapters to keys, relays, nodes and disks"},
 		{[]string{"rpc"}, "declares the backend it serves; the shell implements it"},
 		{[]string{"node"}, "the shell: every goroutine of the pipeline"},
@@ -37,7 +38,7 @@ func way() []layer {
 // pure are the packages whose behaviour is a function of their arguments: they can be tested without a fake, replayed,
 // and run a million times in a property test.
 func pure() []string {
-	return []string{"rejection", "userop", "entrypoint", "entrypoint/artifacts", "gas", "event", "erc7562", "pool", "bundlesender", "journal"}
+	return []string{"rejection", "userop", "entrypoint", "entrypoint/artifacts", "gas", "event", "erc7562", "pool", "bundlesender", "journal", "aggregator/bls"}
 }
 
 // banned is what pure packages may not import, each with its reason. A trailing /... takes the packages below too.

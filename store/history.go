@@ -1,0 +1,208 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
+	"go.etcd.io/bbolt"
+
+	"baler/pool"
+)
+
+// MinedOperation is an operation that is in a block, whoever bundled it.
+type MinedOperation struct {
+	Hash        common.Hash
+	EntryPoint  common.Address
+	Block       uint64
+	BlockHash   common.Hash
+	Transaction common.Hash
+	// Operation is the operation as it stood in the pool; nil if it never did.
+	Operation *pool.Operation
+}
+
+// storedMined hides the embedded Operation.
+type storedMined struct {
+	MinedOperation
+	Operation json.RawMessage `json:",omitempty"`
+	Number    uint64          // in the order of the history
+}
+
+// PutMined remembers a mined operation. The oldest are forgotten beyond Options.History. One that is remembered already is
+// replaced; its operation stays if the new one has none.
+func PutMined(m MinedOperation) Write {
+	stored := storedMined{MinedOperation: m}
+	bytes := 512
+	if m.Operation != nil {
+		op, err := encodeOperation(m.Operation)
+		if err == nil {
+			stored.Operation, err = json.Marshal(op)
+		}
+		if err != nil {
+			return Write{err: err}
+		}
+		bytes += len(stored.Operation)
+	}
+	return Write{bytes: bytes, apply: func(s *Store, tx *bbolt.Tx) error { return s.putMined(tx, stored) }}
+}
+
+func (s *Store) putMined(tx *bbolt.Tx, m storedMined) error {
+	mined, order := tx.Bucket(bucketMined), tx.Bucket(bucketMinedOrder)
+	if old := mined.Get(m.Hash[:]); old != nil {
+		before, err := unseal[storedMined](recordMined, old)
+		if err != nil {
+			return err
+		}
+		if m.Operation == nil {
+			m.Operation = before.Operation
+		}
+		if err := s.dropMined(tx, before); err != nil {
+			return err
+		}
+	}
+	next, err := order.NextSequence()
+	if err != nil {
+		return err
+	}
+	m.Number = next
+	record, err := seal(recordMined, m)
+	if err != nil {
+		return err
+	}
+	order.FillPercent = 0.9 // its keys only grow
+	for _, put := range []struct {
+		bucket     *bbolt.Bucket
+		key, value []byte
+	}{
+		{mined, m.Hash[:], record},
+		{order, number(next), m.Hash[:]},
+		{tx.Bucket(bucketMinedBlock), slices.Concat(m.BlockHash[:], m.Hash[:]), []byte{}},
+	} {
+		if err := put.bucket.Put(put.key, put.value); err != nil {
+			return err
+		}
+	}
+	s.mined++
+	return s.forgetMined(tx)
+}
+
+// forgetMined drops the oldest until the history is as long as it may be.
+func (s *Store) forgetMined(tx *bbolt.Tx) error {
+	for s.mined > uint64(s.options.History) {
+		_, hash := tx.Bucket(bucketMinedOrder).Cursor().First()
+		if hash == nil {
+			return fmt.Errorf("%w: the history counts %d operations and holds none", ErrDamaged, s.mined)
+		}
+		m, err := unseal[storedMined](recordMined, tx.Bucket(bucketMined).Get(hash))
+		if err != nil {
+			return err
+		}
+		if err := s.dropMined(tx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) dropMined(tx *bbolt.Tx, m storedMined) error {
+	s.mined--
+	if err := tx.Bucket(bucketMined).Delete(m.Hash[:]); err != nil {
+		return err
+	}
+	if err := tx.Bucket(bucketMinedOrder).Delete(number(m.Number)); err != nil {
+		return err
+	}
+	return tx.Bucket(bucketMinedBlock).Delete(slices.Concat(m.BlockHash[:], m.Hash[:]))
+}
+
+// Unmine forgets what a block held that has left the canonical chain. Operations that return to the pool are put there with
+// [PutOperation] in the same commit.
+func Unmine(block common.Hash) Write {
+	return Write{apply: func(s *Store, tx *bbolt.Tx) error {
+		cursor := tx.Bucket(bucketMinedBlock).Cursor()
+		var hashes [][]byte
+		for key, _ := cursor.Seek(block[:]); len(key) == 2*common.HashLength && common.BytesToHash(key[:common.HashLength]) == block; key, _ = cursor.Next() {
+			hashes = append(hashes, slices.Clone(key[common.HashLength:]))
+		}
+		for _, hash := range hashes {
+			m, err := unseal[storedMined](recordMined, tx.Bucket(bucketMined).Get(hash))
+			if err != nil {
+				return err
+			}
+			if err := s.dropMined(tx, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+}
+
+// Mined returns what is remembered of a mined operation, nil if nothing.
+func (s *Store) Mined(hash common.Hash) (*MinedOperation, error) {
+	if s == nil {
+		return nil, nil
+	}
+	var record []byte
+	err := s.guard(func() error {
+		return s.db.View(func(tx *bbolt.Tx) error {
+			record = slices.Clone(tx.Bucket(bucketMined).Get(hash[:]))
+			return nil
+		})
+	})
+	if err != nil || record == nil {
+		return nil, err
+	}
+	return readMined(record)
+}
+
+// History returns the mined operations that are remembered, oldest first.
+func (s *Store) History() iter.Seq2[*MinedOperation, error] {
+	return func(yield func(*MinedOperation, error) bool) {
+		if s == nil {
+			return
+		}
+		for p, err := range s.pairs([]byte{0}, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketMinedOrder) }) {
+			var m *MinedOperation
+			if err == nil {
+				m, err = s.Mined(common.BytesToHash(p.value))
+			}
+			if err == nil && m == nil {
+				continue // forgotten or unmined meanwhile
+			}
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+func readMined(record []byte) (*MinedOperation, error) {
+	stored, err := unseal[storedMined](recordMined, record)
+	if err != nil {
+		return nil, err
+	}
+	m := stored.MinedOperation
+	if stored.Operation == nil {
+		return &m, nil
+	}
+	var op storedOperation
+	if err := json.Unmarshal(stored.Operation, &op); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	m.Operation, err = op.decode()
+	return &m, err
+}
+
+// countMined counts the history of a file that was just opened.
+func (s *Store) countMined() error {
+	return s.db.View(func(tx *bbolt.Tx) error {
+		s.mined = 0
+		cursor := tx.Bucket(bucketMinedOrder).Cursor()
+		for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {
+			s.mined++
+		}
+		return nil
+	})
+}

@@ -1,0 +1,150 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+
+	"baler/bundlesender"
+	"baler/journal"
+)
+
+// Resumed is a bundle sender as its journal left it.
+type Resumed struct {
+	Machine *bundlesender.Machine
+	// Signed are the transactions that may have to be relayed again, by attempt.
+	Signed map[bundlesender.AttemptID]*types.Transaction
+	// Fresh: the journal was empty.
+	Fresh bool
+	// Difference is set if today's machine does not take the steps that are written, because another version of it wrote
+	// them. The transactions are the same; counters may not be.
+	Difference *journal.Difference
+}
+
+// Resume returns the machine that goes on from the journal, with the same live transactions, and begins a new part of the
+// journal, durably. It is called once, before the first Step. The bundling mode is that of the settings, not that of the
+// journal. It waits for [Store.Run].
+//
+// Errors: ErrDamaged, journal.ErrVersion, journal.ErrGap, or the store's. Then the key must not be used: what is in flight is
+// not known.
+func (j *Journal) Resume(ctx context.Context, cfg bundlesender.Config) (Resumed, error) {
+	if j == nil {
+		return Resumed{Machine: bundlesender.New(cfg), Fresh: true}, nil
+	}
+	resumed, record, err := j.replay()
+	if err != nil {
+		return Resumed{}, err
+	}
+	record.Auto = !cfg.Manual
+	signed, err := j.signed()
+	if err != nil {
+		return Resumed{}, err
+	}
+	record.Attempts = mergeSigned(record, signed, resumed.Difference != nil)
+	if resumed.Difference != nil {
+		record.Held = nil // what the attempts say counts
+	}
+	resumed.Machine = bundlesender.Restore(cfg, record)
+	var useless []bundlesender.AttemptID
+	for _, s := range signed {
+		if slices.ContainsFunc(resumed.Machine.Record().Attempts, func(a bundlesender.Attempt) bool { return a.ID == s.attempt.ID }) {
+			resumed.Signed[s.attempt.ID] = s.tx
+		} else {
+			useless = append(useless, s.attempt.ID)
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.config, j.err = cfg, nil
+	writes := j.append([]Write{j.dropSigned(useless)}, journal.Started{Config: cfg, Record: record})
+	j.parts[len(j.parts)-1].attempts = resumed.Machine.Record().NextAttempt
+	if err := j.store.Commit(ctx, j.prune(writes, resumed.Machine.Record())...); err != nil {
+		j.err = fmt.Errorf("journal of %s: %w", j.key, err)
+		return Resumed{}, j.err
+	}
+	return resumed, nil
+}
+
+// replay plays the last part and returns the record that the machine has at its end.
+func (j *Journal) replay() (Resumed, bundlesender.Record, error) {
+	resumed := Resumed{Signed: make(map[bundlesender.AttemptID]*types.Transaction)}
+	if len(j.parts) == 0 {
+		resumed.Fresh = true
+		return resumed, bundlesender.Record{}, nil
+	}
+	var player journal.Player
+	for entry, err := range j.entries(j.parts[len(j.parts)-1].first) {
+		if err != nil {
+			return resumed, bundlesender.Record{}, err
+		}
+		moment, err := player.Play(entry)
+		if err != nil {
+			return resumed, bundlesender.Record{}, fmt.Errorf("journal of %s: %w", j.key, err)
+		}
+		if resumed.Difference == nil {
+			resumed.Difference = moment.Difference
+		}
+	}
+	return resumed, player.Machine().Record(), nil
+}
+
+// signedAttempt is a signed transaction read back.
+type signedAttempt struct {
+	attempt bundlesender.Attempt
+	tx      *types.Transaction
+}
+
+func (j *Journal) signed() ([]signedAttempt, error) {
+	var list []signedAttempt
+	for p, err := range j.store.pairs([]byte{0}, j.bucket(bucketSigned)) {
+		var s signedAttempt
+		if err == nil {
+			s, err = readSigned(p)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("journal of %s: signed transaction %x: %w", j.key, p.key, err)
+		}
+		list = append(list, s)
+	}
+	return list, nil
+}
+
+func readSigned(p pair) (signedAttempt, error) {
+	record, err := unseal[signedRecord](recordSigned, p.value)
+	if err != nil {
+		return signedAttempt{}, err
+	}
+	tx := new(types.Transaction)
+	if err := tx.UnmarshalBinary(record.Raw); err != nil {
+		return signedAttempt{}, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if tx.Hash() != record.Attempt.Hash {
+		return signedAttempt{}, fmt.Errorf("%w: have transaction %s, want %s", ErrDamaged, tx.Hash(), record.Attempt.Hash)
+	}
+	return signedAttempt{record.Attempt, tx}, nil
+}
+
+// mergeSigned returns the attempts with what only the signed transactions tell: a transaction is durable, and may have been
+// relayed, before the machine hears that it is signed. If the machine acts otherwise today than it did, what was signed and is
+// missing from its record is not taken for forgotten.
+func mergeSigned(r bundlesender.Record, signed []signedAttempt, differs bool) []bundlesender.Attempt {
+	attempts := slices.Clone(r.Attempts)
+	for _, s := range signed {
+		i := slices.IndexFunc(attempts, func(a bundlesender.Attempt) bool { return a.ID == s.attempt.ID })
+		switch {
+		case i >= 0 && attempts[i].Hash == common.Hash{}:
+			attempts[i].Hash, attempts[i].Fees = s.attempt.Hash, s.attempt.Fees
+		case i < 0 && (differs || s.attempt.ID >= r.NextAttempt):
+			added := s.attempt
+			added.Status = bundlesender.StatusSending
+			if r.NonceKnown && added.Nonce < r.Nonce {
+				added.Finished = max(added.Block, 1) // looked for as long as a reorg is followed
+			}
+			attempts = append(attempts, added)
+		}
+	}
+	return attempts
+}
