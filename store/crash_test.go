@@ -104,8 +104,8 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 	dir := t.TempDir()
 	acknowledged := make(map[string]bool)
 	signed := make(map[string]common.Hash)
-	for round := range 6 {
-		lines := killAfter(t, dir, 200+300*round)
+	for round := range 5 {
+		lines := killAfter(t, dir, 100+150*round)
 		for _, line := range lines {
 			switch word := strings.Fields(line); word[0] {
 			case "commit":

@@ -91,7 +91,7 @@ func fullStore(t *testing.T) (string, contents) {
 	}
 	j := mustJournal(t, s)
 	life := newSender(j, mustResume(t, j).Machine, rand.New(rand.NewPCG(3, 4)).IntN)
-	for range 150 {
+	for range 100 {
 		life.step(t)
 	}
 	stop()
@@ -112,7 +112,7 @@ func TestDamageIsAnErrorAndNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const damages = 200
+	const damages = 120
 	random := rand.New(rand.NewPCG(5, 6))
 	found, refused := 0, 0
 	for i := range damages {
@@ -141,7 +141,7 @@ func TestDamageIsAnErrorAndNothingElse(t *testing.T) {
 			refused++
 		}
 	}
-	if found < 50 {
+	if found < damages/4 {
 		t.Errorf("only %d of the damages were noticed: does the test damage anything?", found)
 	}
 	t.Logf("%d of %d damages noticed, %d of them when it was opened; the others hit unused pages", found, damages, refused)

@@ -154,7 +154,11 @@ func (s *Store) Mined(hash common.Hash) (*MinedOperation, error) {
 	if err != nil || record == nil {
 		return nil, err
 	}
-	return readMined(record)
+	m, err := readMined(record)
+	if err == nil && m.Hash != hash {
+		err = fmt.Errorf("%w: mined operation %s stands under the key of %s", ErrDamaged, m.Hash, hash)
+	}
+	return m, err
 }
 
 // History returns the mined operations that are remembered, oldest first.

@@ -4,11 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"maps"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -16,9 +12,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/google/go-cmp/cmp"
-	"github.com/holiman/uint256"
 	"go.etcd.io/bbolt"
-	"pgregory.net/rapid"
 
 	"baler/bundlesender"
 	"baler/gas"
@@ -146,142 +140,6 @@ func (s *sender) step(t tester) []bundlesender.Effect {
 	return effects
 }
 
-// crash is where a crash may come: after a number of calls of the store were durable.
-type crash struct {
-	calls     int
-	machine   *bundlesender.Machine // as it stood then
-	signed    map[bundlesender.AttemptID]common.Hash
-	forgotten map[bundlesender.AttemptID]bool
-}
-
-// TestARestartKnowsEverythingThatMayHaveLeft: wherever the process is killed, a restart resumes with the same live transactions, those
-// included of which the machine had not heard yet that they were signed.
-func TestARestartKnowsEverythingThatMayHaveLeft(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "store")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		calls, crashes := recordedLife(t, filepath.Join(dir, "life"))
-		for i := range 3 {
-			at := rapid.SampledFrom(crashes).Draw(t, "crash")
-			checkRestart(t, filepath.Join(dir, fmt.Sprint(i)), calls[:at.calls], at)
-		}
-	})
-}
-
-// recordedLife leads a life whose calls of the store are kept, in order, instead of being carried out.
-func recordedLife(t *rapid.T, dir string) ([]waiting, []crash) {
-	s, err := Open(dir, testMeta, Options{PartBytes: rapid.SampledFrom([]int{2000, 20_000}).Draw(t, "part"), KeepBytes: 1, MaxBytes: 1 << 30})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer mustClose(t, s)
-	j := mustJournal(t, s)
-	j.config, j.err = smallConfig(), nil
-	record := bundlesender.Record{Auto: true}
-	if err := j.enqueue(context.Background(), j.append(nil, journal.Started{Config: j.config, Record: record})); err != nil {
-		t.Fatal(err)
-	}
-	life := newSender(j, bundlesender.Restore(j.config, record), func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "choice") })
-	signed, forgotten := make(map[bundlesender.AttemptID]common.Hash), make(map[bundlesender.AttemptID]bool)
-	var crashes []crash
-	note := func() {
-		crashes = append(crashes, crash{len(s.queue), life.run.Machine.Clone(), maps.Clone(signed), maps.Clone(forgotten)})
-	}
-	life.sign = func(a bundlesender.Attempt, tx *types.Transaction) error {
-		w, err := j.putSigned(a, tx)
-		if err == nil {
-			err = s.Enqueue(context.Background(), w)
-		}
-		signed[a.ID] = tx.Hash()
-		note() // between the transaction and the step that tells of it
-		return err
-	}
-	note()
-	for range rapid.IntRange(1, 80).Draw(t, "steps") {
-		for _, effect := range life.step(t) {
-			if f, ok := effect.(bundlesender.Forget); ok {
-				for _, id := range f.Attempts {
-					forgotten[id] = true
-				}
-			}
-		}
-		note()
-	}
-	return s.queue, crashes
-}
-
-func checkRestart(t *rapid.T, dir string, calls []waiting, at crash) {
-	s, err := Open(dir, testMeta, Options{KeepBytes: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range calls {
-		calls[i].done = nil
-	}
-	if err := s.commit(calls); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	resumed := mustResume(t, mustJournal(t, s))
-	cancel()
-	if err := errors.Join(<-ended, s.Close()); err != nil {
-		t.Fatal(err)
-	}
-	if resumed.Difference != nil {
-		t.Fatal(resumed.Difference)
-	}
-	have, want := resumed.Machine.Record(), at.machine.Record()
-	if have.Nonce != want.Nonce || have.FeeIncreases != want.FeeIncreases || have.CancelIncreases != want.CancelIncreases ||
-		have.Underpriced != want.Underpriced || have.UnderpricedSince != want.UnderpricedSince || have.NextAttempt < want.NextAttempt {
-		t.Fatalf("have %+v, want %+v", have, want)
-	}
-	for id, hash := range at.signed {
-		known := slices.ContainsFunc(have.Attempts, func(a bundlesender.Attempt) bool { return a.ID == id && a.Hash == hash })
-		tx := resumed.Signed[id]
-		if at.forgotten[id] {
-			if known || tx != nil {
-				t.Fatalf("attempt %d was forgotten before the crash and is back", id)
-			}
-			continue
-		}
-		if !known || tx == nil || tx.Hash() != hash {
-			t.Fatalf("attempt %d was signed before the crash: it is known: %v, its transaction is %v", id, known, tx)
-		}
-	}
-	checkLive(t, resumed.Machine, want, at)
-}
-
-// checkLive compares what the restarted machine looks for with what may be mined.
-func checkLive(t *rapid.T, m *bundlesender.Machine, before bundlesender.Record, at crash) {
-	watched := make(map[bundlesender.AttemptID]bool)
-	for _, a := range m.Watch() {
-		watched[a.ID] = true
-		if _, signed := at.signed[a.ID]; !signed && a.Kind != bundlesender.KindForeign {
-			t.Fatalf("attempt %d is looked for and was never signed", a.ID)
-		}
-	}
-	for _, a := range before.Attempts {
-		_, signed := at.signed[a.ID]
-		live := a.Nonce >= before.Nonce && a.Status != bundlesender.StatusRefused && a.Status != bundlesender.StatusMined
-		if !live || !signed {
-			continue
-		}
-		if !watched[a.ID] {
-			t.Fatalf("attempt %d may be mined and is not looked for", a.ID)
-		}
-		for _, op := range a.Operations {
-			if at.machine.Holds(op) && !m.Holds(op) {
-				t.Fatalf("operation %s of attempt %d (%s) was held, and is not", op, a.ID, a.Status)
-			}
-		}
-	}
-}
-
 // TestAJournalStaysSmallAndCanBeReplayed over a long life with restarts: what is left is replayed without a difference.
 func TestAJournalStaysSmallAndCanBeReplayed(t *testing.T) {
 	dir := t.TempDir()
@@ -289,7 +147,7 @@ func TestAJournalStaysSmallAndCanBeReplayed(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var life *sender
 	for range 5 {
-		s := mustOpen(t, dir, options)
+		s := mustOpenFast(t, dir, options)
 		stop := start(t, s)
 		j := mustJournal(t, s)
 		resumed := mustResume(t, j)
@@ -522,82 +380,5 @@ func mustPut(t *testing.T, bucket *bbolt.Bucket, key, value []byte) {
 	t.Helper()
 	if err := bucket.Put(key, value); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// BenchmarkJournal measures what a bundle costs its sender: the steps from the proposal to the signed, durable transaction.
-func BenchmarkJournal(b *testing.B) {
-	for _, senders := range []int{1, 16} {
-		b.Run(fmt.Sprintf("senders=%d", senders), func(b *testing.B) {
-			s := mustOpen(b, b.TempDir(), Options{})
-			stop := start(b, s)
-			var group sync.WaitGroup
-			b.ResetTimer()
-			for i := range senders {
-				group.Go(func() { benchmarkSender(b, s, common.Address{byte(i)}, (b.N+senders-1)/senders) })
-			}
-			group.Wait()
-			b.StopTimer()
-			stats := s.Stats()
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "bundles/s")
-			b.ReportMetric(float64(stats.Calls)/float64(stats.Transactions), "calls/fsync")
-			stop()
-		})
-	}
-}
-
-func benchmarkSender(b *testing.B, s *Store, key common.Address, bundles int) {
-	j, err := s.Journal(key)
-	if err != nil {
-		b.Error(err)
-		return
-	}
-	resumed, err := j.Resume(b.Context(), bundlesender.DefaultConfig())
-	if err != nil {
-		b.Error(err)
-		return
-	}
-	m := resumed.Machine
-	var propose bundlesender.Propose
-	step := func(e bundlesender.Event) {
-		effects, err := j.Step(b.Context(), m, e)
-		if err != nil {
-			b.Error(err)
-		}
-		for _, effect := range effects {
-			switch effect := effect.(type) {
-			case bundlesender.Propose:
-				propose = effect
-			case bundlesender.Observe:
-				step := bundlesender.Observed{Seq: effect.Seq}
-				more, err := j.Step(b.Context(), m, step)
-				if err != nil {
-					b.Error(err)
-				}
-				if len(more) > 0 {
-					propose, _ = more[len(more)-1].(bundlesender.Propose)
-				}
-			default: // not of interest
-			}
-		}
-	}
-	step(bundlesender.Head{Number: 1, Hash: common.Hash{1}})
-	for n := range uint64(bundles) {
-		id := m.Record().NextAttempt
-		ops := []common.Hash{{byte(n)}, {byte(n >> 8), 1}, {2, byte(n)}, {3, byte(n)}, {4}, {5}, {6}, {7}}
-		fees := gas.Fees{MaxFee: *uint256.NewInt(2e9), MaxPriority: *uint256.NewInt(1e9)}
-		step(bundlesender.BundleReady{Seq: propose.Seq, Fees: fees, GasLimit: 1_000_000, Operations: ops, Claimed: ops})
-		tx := transaction(id, n, fees)
-		if err := j.Signed(b.Context(), bundlesender.Attempt{ID: id, Nonce: n, Operations: ops}, tx); err != nil {
-			b.Error(err)
-			return
-		}
-		step(bundlesender.Signed{Attempt: id, Hash: tx.Hash(), Fees: fees})
-		step(bundlesender.Submitted{Attempt: id, Hash: tx.Hash(), Outcome: bundlesender.Accepted})
-		block := common.Hash{1, 2}
-		binary.BigEndian.PutUint64(block[8:], n)
-		step(bundlesender.Head{Number: n + 2, Hash: block, Observation: &bundlesender.Observation{
-			Nonce: n + 1, Mined: []bundlesender.Mined{{Attempt: id, Block: n + 2, Hash: block}},
-		}})
 	}
 }

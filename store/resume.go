@@ -117,6 +117,9 @@ func readSigned(p pair) (signedAttempt, error) {
 	if err != nil {
 		return signedAttempt{}, err
 	}
+	if id, err := parseNumber(p.key); err != nil || bundlesender.AttemptID(id) != record.Attempt.ID {
+		return signedAttempt{}, fmt.Errorf("%w: attempt %d stands under another's key", ErrDamaged, record.Attempt.ID)
+	}
 	tx := new(types.Transaction)
 	if err := tx.UnmarshalBinary(record.Raw); err != nil {
 		return signedAttempt{}, fmt.Errorf("%w: %w", ErrDamaged, err)

@@ -120,18 +120,16 @@ func Open(dir string, meta Meta, options Options) (*Store, error) {
 		return nil, err
 	}
 	s.meta = meta
-	err = s.guard(s.check)
-	if err == nil {
-		err = s.guard(func() error { return s.db.Update(func(tx *bbolt.Tx) error { return prepare(tx, meta) }) })
-	}
-	if err == nil {
-		err = s.guard(s.countMined)
-	}
-	if err == nil {
-		err = syncDir(dir) // the file's name must survive too
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, s.db.Close()))
+	for _, step := range []func() error{
+		func() error { return s.belongs(&meta) },
+		s.check,
+		func() error { return s.db.Update(prepare(meta)) },
+		s.countMined,
+		func() error { return syncDir(dir) }, // the file's name must survive too
+	} {
+		if err := s.guard(step); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, errors.Join(err, s.db.Close()))
+		}
 	}
 	return s, nil
 }
@@ -149,24 +147,10 @@ func OpenReadOnly(path string) (*Store, error) {
 		return nil, err
 	}
 	s.readOnly = true
-	err = s.guard(func() error {
-		if err := s.check(); err != nil {
-			return err
+	for _, step := range []func() error{func() error { return s.belongs(nil) }, s.check} {
+		if err := s.guard(step); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, errors.Join(err, s.db.Close()))
 		}
-		return s.db.View(func(tx *bbolt.Tx) error {
-			stored, err := readMeta(tx)
-			if err == nil && stored == nil {
-				err = ErrNotStore
-			}
-			if err != nil {
-				return err
-			}
-			s.meta = stored.Meta
-			return stored.check(stored.Meta)
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, s.db.Close()))
 	}
 	return s, nil
 }
@@ -191,25 +175,6 @@ func open(path string, how *bbolt.Options, options Options) (*Store, error) {
 		err = fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return nil, fmt.Errorf("%s: %w", path, err)
-}
-
-// check looks at the structure of the whole file: that every page is used once, and that all keys are in order. What the pages
-// hold has checksums; that nothing is missing has not.
-func (s *Store) check() error {
-	return s.db.View(func(tx *bbolt.Tx) error {
-		info, err := os.Stat(s.db.Path())
-		if err != nil {
-			return err
-		}
-		if info.Size() < tx.Size() {
-			return fmt.Errorf("%w: have %d bytes, want %d", ErrDamaged, info.Size(), tx.Size())
-		}
-		for err := range tx.Check() {
-			// The others are not asked for: bbolt's check would not come to an end where pages point in a circle.
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		return nil
-	})
 }
 
 // Meta returns what the store belongs to.
@@ -255,6 +220,10 @@ func (m *storedMeta) check(want Meta) error {
 	}
 }
 
+func buckets() [][]byte {
+	return [][]byte{bucketMeta, bucketOperations, bucketMined, bucketMinedOrder, bucketMinedBlock, bucketReputation, bucketJournals}
+}
+
 // readMeta returns nil for an empty file.
 func readMeta(tx *bbolt.Tx) (*storedMeta, error) {
 	bucket := tx.Bucket(bucketMeta)
@@ -271,27 +240,43 @@ func readMeta(tx *bbolt.Tx) (*storedMeta, error) {
 	return &m, nil
 }
 
-// prepare checks whose file it is, or makes it ours if it is empty.
-func prepare(tx *bbolt.Tx, meta Meta) error {
-	stored, err := readMeta(tx)
-	if err != nil {
-		return err
-	}
-	if stored != nil {
-		return stored.check(meta)
-	}
-	for _, name := range [][]byte{
-		bucketMeta, bucketOperations, bucketMined, bucketMinedOrder, bucketMinedBlock, bucketReputation, bucketJournals,
-	} {
-		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+// belongs says whether the file is a store, of this program and of the chain that is wanted; nil: of any, but not empty.
+func (s *Store) belongs(want *Meta) error {
+	return s.db.View(func(tx *bbolt.Tx) error {
+		stored, err := readMeta(tx)
+		switch {
+		case err != nil:
+			return err
+		case stored == nil && want == nil:
+			return ErrNotStore
+		case stored == nil:
+			return nil // an empty file
+		case want == nil:
+			s.meta = stored.Meta
+			return stored.check(stored.Meta)
+		default:
+			return stored.check(*want)
+		}
+	})
+}
+
+// prepare makes an empty file ours.
+func prepare(meta Meta) func(*bbolt.Tx) error {
+	return func(tx *bbolt.Tx) error {
+		if tx.Bucket(bucketMeta) != nil {
+			return nil
+		}
+		for _, name := range buckets() {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		record, err := seal(recordMeta, storedMeta{Format, meta})
+		if err != nil {
 			return err
 		}
+		return tx.Bucket(bucketMeta).Put(keyMeta, record)
 	}
-	record, err := seal(recordMeta, storedMeta{Format, meta})
-	if err != nil {
-		return err
-	}
-	return tx.Bucket(bucketMeta).Put(keyMeta, record)
 }
 
 // guard turns what goes wrong inside the file into errors: bbolt panics over pages that are not what they should be, and a

@@ -49,6 +49,14 @@ func mustOpen(tb testing.TB, dir string, options Options) *Store {
 	return s
 }
 
+// mustOpenFast opens a store whose commits don't wait for the disk, for tests of what is in it.
+func mustOpenFast(tb testing.TB, dir string, options Options) *Store {
+	tb.Helper()
+	s := mustOpen(tb, dir, options)
+	s.db.NoSync = true
+	return s
+}
+
 func mustClose(t tester, c io.Closer) {
 	t.Helper()
 	if err := c.Close(); err != nil {

@@ -32,6 +32,8 @@ type cli struct {
 	Dev  devCommand  `cmd:"" help:"Run a chain and a bundler until interrupted, and print how to reach them."`
 	Node nodeCommand `cmd:"" help:"Run the bundler against a node."`
 	Load loadCommand `cmd:"" help:"Send a load of real operations to any bundler, and report."`
+
+	Replay replayCommand `cmd:"" help:"Print a journal as a timeline, and repeat it through the machine."`
 }
 
 // settingsError is a missing or wrong setting: one line, exit code 2.
