@@ -134,7 +134,7 @@ func (c *Chain) startNode(genesis *core.Genesis, host string, port int) error {
 		{Namespace: "eth", Service: &sendAPI{chain: c}},
 	})
 	if err := stack.Start(); err != nil {
-		return errors.Join(fmt.Errorf("devchain: start node: %w", err), stack.Close())
+		return fmt.Errorf("devchain: start node: %w", err) // it has closed itself
 	}
 	c.stack, c.eth, c.client = stack, backend, stack.Attach()
 	if err := c.openIndex(); err != nil {

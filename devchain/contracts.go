@@ -45,6 +45,10 @@ type Contracts struct {
 	Deployer   common.Address
 	// Counter is a call target: count(), fail(string), failCustom(string), burn(uint256).
 	Counter common.Address
+	// BLSAggregators check the signatures of the accounts that BLSAccountFactories make (createAccount(salt, key)) in
+	// groups (ERC-7766). They are staked, as ERC-7562 asks of every aggregator (EREP-040).
+	BLSAggregators      map[userop.Version]common.Address
+	BLSAccountFactories map[userop.Version]common.Address
 }
 
 // Canonical addresses outside package entrypoint.
@@ -77,18 +81,20 @@ func genesisContracts(cfg *params.ChainConfig, genesisTime uint64) (Contracts, t
 		return Contracts{}, nil, err
 	}
 	c := Contracts{
-		EntryPoints:        make(map[userop.Version]common.Address),
-		SenderCreators:     make(map[userop.Version]common.Address),
-		AccountFactories:   make(map[userop.Version]common.Address),
-		Paymasters:         make(map[userop.Version]common.Address),
-		Simple7702Accounts: make(map[userop.Version]common.Address),
-		PaymasterSigner:    PaymasterSignerKey(),
-		Multicall3:         multicall3Address,
-		Deployer:           deployerAddress,
+		EntryPoints:         make(map[userop.Version]common.Address),
+		SenderCreators:      make(map[userop.Version]common.Address),
+		AccountFactories:    make(map[userop.Version]common.Address),
+		Paymasters:          make(map[userop.Version]common.Address),
+		Simple7702Accounts:  make(map[userop.Version]common.Address),
+		BLSAggregators:      make(map[userop.Version]common.Address),
+		BLSAccountFactories: make(map[userop.Version]common.Address),
+		PaymasterSigner:     PaymasterSignerKey(),
+		Multicall3:          multicall3Address,
+		Deployer:            deployerAddress,
 	}
 	b.put(deployerAddress, 1, common.FromHex(deployerCode))
 	for _, step := range []func(*genesisBuilder, *Contracts) error{
-		putSystemContracts, deployEntryPoints, deployMulticall3, deployAccounts, deployPaymasters, deployCounter,
+		putSystemContracts, deployEntryPoints, deployMulticall3, deployAccounts, deployPaymasters, deployCounter, deployBLS,
 	} {
 		if err := step(b, &c); err != nil {
 			return Contracts{}, nil, err
@@ -220,6 +226,31 @@ func deployCounter(b *genesisBuilder, c *Contracts) error {
 	counter, err := b.create2("shared/Counter.json", common.Hash{})
 	c.Counter = counter
 	return err
+}
+
+// deployBLS deploys the BLS aggregators, with a stake, and the factories of their accounts. Those of v0.7 and later are
+// the same code.
+func deployBLS(b *genesisBuilder, c *Contracts) error {
+	for _, v := range userop.Versions() {
+		suffix := ".json"
+		if v == userop.V06 {
+			suffix = "V06.json"
+		}
+		name := "shared/BLSAggregator" + suffix
+		aggregator, err := b.create(name, c.EntryPoints[v])
+		if err != nil {
+			return err
+		}
+		if err := b.call(name, aggregator, ether(paymasterStake), "addStake", uint32(paymasterUnstakeDelay)); err != nil {
+			return err
+		}
+		factory, err := b.create2("shared/BLSAccountFactory"+suffix, common.Hash{}, c.EntryPoints[v], aggregator)
+		if err != nil {
+			return err
+		}
+		c.BLSAggregators[v], c.BLSAccountFactories[v] = aggregator, factory
+	}
+	return nil
 }
 
 // artifactName is the file of a version's contract in package artifacts.

@@ -1,4 +1,5 @@
-// Package rpc is Baler's JSON-RPC surface: ERC-7769 over HTTP and WebSocket on one port, and GET /health.
+// Package rpc is Baler's JSON-RPC surface: ERC-7769, Baler's own methods and those of other bundlers that clients call,
+// over HTTP and WebSocket on one port, and GET /health. docs/rpc.md lists every method; a test compares it.
 //
 // In: requests of clients nobody vouches for. Out: calls of a [Backend] with decoded, well-formed arguments, and its
 // answers as JSON with the error codes of ERC-7769.

@@ -16,12 +16,12 @@ import (
 
 // Hashes of operations in each state, besides those that were sent.
 var (
-	hashBundled  = common.Hash{31: 0xb0} //nolint:gochecknoglobals // constants
-	hashInBundle = common.Hash{31: 0xb1} //nolint:gochecknoglobals // constants
-	hashRejected = common.Hash{31: 0xb2} //nolint:gochecknoglobals // constants
-	hashDropped  = common.Hash{31: 0xb3} //nolint:gochecknoglobals // constants
-	hashFailed   = common.Hash{31: 0xb4} //nolint:gochecknoglobals // constants
-	hashInternal = common.Hash{31: 0xe3} //nolint:gochecknoglobals // constants
+	hashBundled  = common.Hash{31: 0xb0}
+	hashInBundle = common.Hash{31: 0xb1}
+	hashRejected = common.Hash{31: 0xb2}
+	hashDropped  = common.Hash{31: 0xb3}
+	hashFailed   = common.Hash{31: 0xb4}
+	hashInternal = common.Hash{31: 0xe3}
 )
 
 // UserOperationStatus knows what was sent, and one operation in each other state.

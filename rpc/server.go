@@ -54,19 +54,34 @@ func NewServer(backend Backend, cfg Config) *Server {
 		stopped: s.stopped,
 		log:     cfg.Logger,
 	}
-	s.register("eth", &ethAPI{backend: backend, calls: calls})
-	if cfg.Debug != nil {
-		s.register("debug", &debugAPI{backend: backend, debug: cfg.Debug, calls: calls})
-	}
-	if cfg.Baler != nil {
-		s.register("baler", &balerAPI{backend: backend, baler: cfg.Baler, calls: calls})
-		s.register("pimlico", &pimlicoAPI{baler: cfg.Baler, calls: calls})
-		s.register("rundler", &rundlerAPI{baler: cfg.Baler, calls: calls})
-	}
-	if cfg.Watch != nil {
-		s.register("baler", &streamsAPI{server: s, watcher: cfg.Watch, byPeer: make(map[string]int)})
+	for _, api := range s.services(calls) {
+		s.register(api.namespace, api.methods)
 	}
 	return s
+}
+
+// service is a namespace, or a part of one, and the value whose methods it has.
+type service struct {
+	namespace string
+	methods   any
+}
+
+// services are what the configuration asks for.
+func (s *Server) services(calls *calls) []service {
+	list := []service{{"eth", &ethAPI{backend: s.backend, calls: calls}}}
+	if debug := s.cfg.Debug; debug != nil {
+		list = append(list, service{"debug", &debugAPI{backend: s.backend, debug: debug, calls: calls}})
+	}
+	if baler := s.cfg.Baler; baler != nil {
+		list = append(list,
+			service{"baler", &balerAPI{backend: s.backend, baler: baler, calls: calls}},
+			service{"pimlico", &pimlicoAPI{baler: baler, calls: calls}},
+			service{"rundler", &rundlerAPI{baler: baler, calls: calls}})
+	}
+	if watcher := s.cfg.Watch; watcher != nil {
+		list = append(list, service{"baler", &streamsAPI{server: s, watcher: watcher, byPeer: make(map[string]int)}})
+	}
+	return list
 }
 
 func (s *Server) register(namespace string, api any) {

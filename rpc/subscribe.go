@@ -200,9 +200,10 @@ func (a *streamsAPI) subscribe(ctx context.Context, topic Topic) (*rpc.Subscript
 // forward hands notices on until the client unsubscribes, its connection ends, the server closes, or it has not kept up:
 // then it is told so, and nothing more.
 func (a *streamsAPI) forward(notifier *rpc.Notifier, subscription *rpc.Subscription, notices <-chan Notice) {
+	ended := subscription.Err()
 	for {
 		select {
-		case <-subscription.Err():
+		case <-ended: //nolint:errcheck // it says only that it is over
 			return
 		case <-a.server.stopped.Done():
 			return

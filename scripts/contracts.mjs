@@ -1,11 +1,12 @@
 #!/usr/bin/env node
-// Writes the contract artifacts under entrypoint/artifacts from pinned npm packages and from contracts/*.sol.
+// Writes the contract artifacts under entrypoint/artifacts from pinned npm packages and from contracts/*.sol, and those
+// of the test contracts in contracts/rules/*.sol under validation/testdata/rules.
 //
 //   node scripts/contracts.mjs           write the artifacts
 //   node scripts/contracts.mjs --check   write nothing; exit 1 if a committed artifact differs
 //
 // Needs node 20 or later and npm, nothing else. Every package is fetched with `npm pack` and used only if its sha512 is
-// the one written here, so the result depends on this file and on contracts/*.sol alone. To raise a version, change the
+// the one written here, so the result depends on this file and on contracts/ alone. To raise a version, change the
 // version and the integrity together and say in the commit what moved.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -18,6 +19,7 @@ import { fileURLToPath } from 'node:url'
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..')
 const outDir = join(root, 'entrypoint', 'artifacts')
 const solDir = join(root, 'contracts')
+const rulesDir = join(root, 'validation', 'testdata', 'rules')
 
 const packages = {
   aa06: {
@@ -106,8 +108,8 @@ const multicall3 = {
   },
 }
 
-/** Compiled here from contracts/<contract>.sol. */
-const own = (contract) => ({ pkg: 'solc', contract, read: (dir) => compile(dir)[contract] })
+/** Compiled here from contracts/<file>.sol, <contract>.sol unless another file is named. */
+const own = (contract, file = contract) => ({ pkg: 'solc', contract, source: `contracts/${file}.sol`, read: (dir) => compile(dir)[contract] })
 
 /** Every committed artifact, by its file under entrypoint/artifacts. */
 const artifacts = {
@@ -140,6 +142,20 @@ const artifacts = {
   'shared/Multicall3.json': multicall3,
   'shared/VerifyingPaymaster.json': own('VerifyingPaymaster'),
   'shared/Counter.json': own('Counter'),
+  'shared/BLSAggregator.json': own('BLSAggregator', 'bls/BLS'),
+  'shared/BLSAccount.json': own('BLSAccount', 'bls/BLS'),
+  'shared/BLSAccountFactory.json': own('BLSAccountFactory', 'bls/BLS'),
+  'shared/BLSAggregatorV06.json': own('BLSAggregatorV06', 'bls/BLSV06'),
+  'shared/BLSAccountV06.json': own('BLSAccountV06', 'bls/BLSV06'),
+  'shared/BLSAccountFactoryV06.json': own('BLSAccountFactoryV06', 'bls/BLSV06'),
+}
+
+/** Test contracts for the rules of ERC-7562, by their file under validation/testdata/rules, with their source. */
+const ruleArtifacts = {
+  'RuleAccount.json': 'RuleEntity.sol',
+  'RuleFactory.json': 'RuleEntity.sol',
+  'RulePaymaster.json': 'RuleEntity.sol',
+  'RuleTarget.json': 'RuleTarget.sol',
 }
 
 /** What compile() made, by contract. */
@@ -162,17 +178,25 @@ function main(args) {
   }
   const dirs = Object.fromEntries(Object.keys(packages).map((key) => [key, fetchPackage(key)]))
   const files = new Map()
-  for (const [file, { pkg, contract, read }] of Object.entries(artifacts)) {
-    files.set(file, render(pkg, contract, read(dirs[pkg])))
+  for (const [file, { pkg, contract, source, read }] of Object.entries(artifacts)) {
+    files.set(file, render(pkg, contract, read(dirs[pkg]), source))
   }
   files.set('README.md', readme(files))
-  const differing = check ? compare(files) : write(files)
+  const rules = new Map()
+  for (const [file, source] of Object.entries(ruleArtifacts)) {
+    const contract = file.replace('.json', '')
+    rules.set(file, render('solc', contract, compile(dirs.solc)[contract], `contracts/rules/${source}`))
+  }
+  const differing = check
+    ? [...compare(files, outDir), ...compare(rules, rulesDir)]
+    : [...write(files, outDir), ...write(rules, rulesDir)]
   if (check && differing.length) {
     console.error(`contracts: differ from the pinned sources: ${differing.join(', ')} (run: node scripts/contracts.mjs)`)
     process.exitCode = 1
     return
   }
-  console.log(`contracts: ${files.size} files ${check ? 'are as pinned' : 'written'} in ${relative(root, outDir)}`)
+  const where = `${relative(root, outDir)} and ${relative(root, rulesDir)}`
+  console.log(`contracts: ${files.size + rules.size} files ${check ? 'are as pinned' : 'written'} in ${where}`)
 }
 
 /** Downloads and unpacks one pinned package; throws if its bytes are not the pinned ones. */
@@ -188,11 +212,11 @@ function fetchPackage(key) {
   return join(dir, 'package')
 }
 
-/** Compiles contracts/*.sol once, without metadata so that the code depends on nothing but source and compiler. */
+/** Compiles the contracts folder once, without metadata so that the code depends on nothing but source and compiler. */
 function compile(dir) {
   if (compiled) return compiled
   const soljson = createRequire(import.meta.url)(join(dir, 'soljson.js'))
-  const names = readdirSync(solDir).filter((f) => f.endsWith('.sol')).sort()
+  const names = readdirSync(solDir, { recursive: true }).filter((f) => f.endsWith('.sol')).sort()
   const input = {
     language: 'Solidity',
     sources: Object.fromEntries(names.map((f) => [f, { content: readFileSync(join(solDir, f), 'utf8') }])),
@@ -204,7 +228,8 @@ function compile(dir) {
     },
   }
   const out = JSON.parse(soljson.cwrap('solidity_compile', 'string', ['string', 'number', 'number'])(JSON.stringify(input), 0, 0))
-  const bad = (out.errors ?? []).map((e) => e.formattedMessage)
+  // 2394 warns of transient storage, which the rules are about.
+  const bad = (out.errors ?? []).filter((e) => e.errorCode !== '2394').map((e) => e.formattedMessage)
   if (bad.length) throw new Error(`solc:\n${bad.join('\n')}`)
   compiled = {}
   for (const byName of Object.values(out.contracts)) {
@@ -215,9 +240,9 @@ function compile(dir) {
   return compiled
 }
 
-function render(pkg, contract, { abi, bytecode, deployedBytecode, linkReferences }) {
+function render(pkg, contract, { abi, bytecode, deployedBytecode, linkReferences }, file = `contracts/${contract}.sol`) {
   if (linkReferences && Object.keys(linkReferences).length) throw new Error(`${contract}: needs a linker`)
-  const source = pkg === 'solc' ? `contracts/${contract}.sol` : `${packages[pkg].name}@${packages[pkg].version}`
+  const source = pkg === 'solc' ? file : `${packages[pkg].name}@${packages[pkg].version}`
   const head = { contractName: contract, source, bytecode: bytecode ?? '0x', deployedBytecode: deployedBytecode ?? '0x' }
   const lines = abi.map((entry) => '    ' + JSON.stringify(sorted(entry)))
   return JSON.stringify(head, null, 2).replace(/\n}$/, `,\n  "abi": [\n${lines.join(',\n')}\n  ]\n}\n`)
@@ -261,28 +286,29 @@ ${rows.join('\n')}
   (0x4e59b44847b379578588920cA78FbF26c0B4956C) with their published salts they land on their canonical addresses.
 - The final EntryPoint v0.9 and its SenderCreator exist in npm as runtime code only. They hold the immutables of their
   deployment on mainnet; OpenZeppelin's EIP712 computes the domain again where the chain id is another one.
-- \`shared/VerifyingPaymaster.json\` and \`shared/Counter.json\` are compiled from \`contracts/*.sol\` with the pinned solc
+- \`shared/VerifyingPaymaster.json\`, \`shared/Counter.json\` and \`shared/BLS*.json\` are compiled from \`contracts/\` with the pinned solc
   (optimizer 200 runs, evmVersion cancun, no metadata). The v0.6 and v0.7 paymasters come with their packages.
 - \`shared/Multicall3.json\` is viem's build of Multicall3: the same functions as the contract at
   0xcA11bde05977b3631167028862bE2a173976CA11, compiled with other settings.
 `
 }
 
-function write(files) {
+function write(files, dir) {
   for (const [file, text] of files) {
-    mkdirSync(dirname(join(outDir, file)), { recursive: true })
-    writeFileSync(join(outDir, file), text)
+    mkdirSync(dirname(join(dir, file)), { recursive: true })
+    writeFileSync(join(dir, file), text)
   }
   return []
 }
 
-function compare(files) {
+function compare(files, dir) {
+  if (!existsSync(dir)) return [relative(root, dir)]
   const differing = []
   for (const [file, text] of files) {
-    const path = join(outDir, file)
+    const path = join(dir, file)
     if (!existsSync(path) || readFileSync(path, 'utf8') !== text) differing.push(file)
   }
-  for (const file of readdirSync(outDir, { recursive: true })) {
+  for (const file of readdirSync(dir, { recursive: true })) {
     if (file.endsWith('.json') && !files.has(file)) differing.push(`${file} (not in the list)`)
   }
   return differing
