@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 TOOL := go tool -modfile=tools/go.mod
 # How long one fuzz target runs: inputs (50000x) or time (30s).
-FUZZ ?= 50000x
+FUZZ ?= 20000x
 # Which benchmarks run: a regular expression.
 BENCH ?= .
 ARGS ?=
