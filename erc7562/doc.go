@@ -1,9 +1,15 @@
 // Package erc7562 holds the validation rules of ERC-7562: which entity did what that a bundler must not accept.
 //
-// In: an operation and the record of its validation. Out: a verdict that names the rule, the entity, and the contract,
-// slot or opcode concerned. It is pure, one function per rule, and never looks at the chain itself.
+// In: what a validation did, either as it happens ([Tracer], fed by go-ethereum's tracing hooks) or as geth's
+// erc7562Tracer reports it ([DecodeTrace]); and what there is to know of the operation ([Subject]). Both ways end in the
+// same [Record], and [Judge] reads nothing else: a broken rule is found whoever recorded it. Out: a [Verdict] for each
+// broken rule, with the rule's id, the entity, and the contract, slot or opcode concerned; and the contracts in whose
+// storage the validation was associated.
 //
-// Here so far: the limits on an operation and its validation (LIM-010 to LIM-060). The rules
-// on opcodes, code, storage and reputation have their place here too but are not there yet: until they are, an
-// operation that breaks them is not refused for it.
+// One function per rule, named after it; [Rules] lists all of the ERC with the place that enforces each. The rules are
+// those of the canonical mempool: Baler takes part in no alternative mempool, so the ALT and AREP rules bind nothing
+// here. Rules that count operations (SREP, GREP, UREP, and the parts of EREP on reputation) are the pool's.
+//
+// What is recorded is bounded by the gas of the validation: an entry costs the contract at least as much gas as a warm
+// storage read. The package is pure and never looks at the chain itself.
 package erc7562

@@ -48,6 +48,10 @@ type Verdict struct {
 	Slot     *common.Hash   // the storage slot concerned, if any
 	Opcode   byte           // the opcode concerned, if any
 	Detail   string         // what was found and what the rule wants
+
+	// Needs is the entity with whose stake the same would have been allowed (SREP-010), NoEntity if no stake would help.
+	Needs        Entity
+	NeedsAddress common.Address
 }
 
 // Error implements error: "LIM-010: ...".

@@ -10,12 +10,20 @@ import (
 // ChainConfigFor returns the fork rules of a chain: those of go-ethereum for mainnet, Sepolia and Hoodi; for every
 // other chain id mainnet's current forks, all active from genesis.
 func ChainConfigFor(chainID uint64) *params.ChainConfig {
+	if known := knownConfig(chainID); known != nil {
+		return known
+	}
+	return currentForks(chainID)
+}
+
+// knownConfig returns go-ethereum's own rules of a chain, nil if it has none.
+func knownConfig(chainID uint64) *params.ChainConfig {
 	for _, known := range []*params.ChainConfig{params.MainnetChainConfig, params.SepoliaChainConfig, params.HoodiChainConfig} {
 		if known.ChainID.IsUint64() && known.ChainID.Uint64() == chainID {
 			return known
 		}
 	}
-	return currentForks(chainID)
+	return nil
 }
 
 // currentForks names mainnet's forks one by one, so that an upgrade of go-ethereum, which may know later ones, does not

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -22,6 +23,29 @@ type blockRef struct {
 
 var errNoResult = errors.New("the node answered null")
 
+// values are the answers to keys, in their order.
+type values struct {
+	accounts []account
+	nonces   []uint64
+	slots    []common.Hash
+}
+
+// read asks the node for the keys, and what the rider asks, in one round trip: by calls of the state loader where the
+// node takes them, otherwise by single requests in as few batches as Options.BatchSize allows.
+func (s *Source) read(ctx context.Context, v *View, want keys, rider *rider) (values, Stats, error) {
+	if !s.loader.use(want) {
+		return s.readSingly(ctx, v, want, rider)
+	}
+	got, stats, err := s.readByCalls(ctx, v, want, rider)
+	if !errors.Is(err, errLoader) {
+		return got, stats, err
+	}
+	s.loader.failed()
+	got, more, err := s.readSingly(ctx, v, want, nil)
+	more.add(stats)
+	return got, more, err
+}
+
 // reply is where one account's or slot's answers go. Pointers tell an answer from a null.
 type reply struct {
 	balance *hexutil.Big
@@ -30,49 +54,64 @@ type reply struct {
 	slot    *string
 }
 
-// read asks the node for the keys, in as few batches as Options.BatchSize allows.
-func (s *Source) read(ctx context.Context, v *View, want keys) ([]account, []common.Hash, Stats, error) {
-	var (
-		at       = blockRef{v.hash}
-		batch    = make([]rpc.BatchElem, 0, 3*len(want.accounts)+len(want.slots))
-		replies  = make([]reply, want.len())
-		accounts = make([]account, len(want.accounts))
-		slots    = make([]common.Hash, len(want.slots))
-	)
+// readSingly asks for every value by its own request. While it is not known whether the node takes the state loader's
+// calls, these travel with the requests, and are compared with the answers.
+func (s *Source) readSingly(ctx context.Context, v *View, want keys, rider *rider) (values, Stats, error) {
+	at := blockRef{v.hash}
+	got := values{
+		accounts: make([]account, len(want.accounts)), nonces: make([]uint64, len(want.nonces)), slots: make([]common.Hash, len(want.slots)),
+	}
+	replies := make([]reply, want.len())
+	accountReplies, nonceReplies := replies[:len(want.accounts)], replies[len(want.accounts):len(want.accounts)+len(want.nonces)]
+	slotReplies := replies[len(want.accounts)+len(want.nonces):]
+	batch := make([]rpc.BatchElem, 0, 3*len(want.accounts)+len(want.nonces)+len(want.slots))
 	for i, addr := range want.accounts {
-		r := &replies[i]
+		r := &accountReplies[i]
 		batch = append(batch,
 			rpc.BatchElem{Method: "eth_getBalance", Args: []any{addr, at}, Result: &r.balance},
 			rpc.BatchElem{Method: "eth_getTransactionCount", Args: []any{addr, at}, Result: &r.nonce})
 		hash, code, ok := s.settledCode(addr, v.header)
 		if ok {
-			accounts[i].codeHash, accounts[i].code = hash, code
+			got.accounts[i].codeHash, got.accounts[i].code = hash, code
 			continue
 		}
 		batch = append(batch, rpc.BatchElem{Method: "eth_getCode", Args: []any{addr, at}, Result: &r.code})
 	}
-	for i, slot := range want.slots {
-		r := &replies[len(want.accounts)+i]
-		batch = append(batch, rpc.BatchElem{
-			Method: "eth_getStorageAt", Args: []any{slot.Account, slot.Key, at}, Result: &r.slot,
-		})
+	for i, addr := range want.nonces {
+		if !slices.Contains(want.accounts, addr) {
+			batch = append(batch, rpc.BatchElem{Method: "eth_getTransactionCount", Args: []any{addr, at}, Result: &nonceReplies[i].nonce})
+		}
 	}
-
-	stats, err := s.send(ctx, batch)
+	for i, slot := range want.slots {
+		batch = append(batch, rpc.BatchElem{Method: "eth_getStorageAt", Args: []any{slot.Account, slot.Key, at}, Result: &slotReplies[i].slot})
+	}
+	probe := s.loader.probe(want, at)
+	stats, err := s.sendWith(ctx, batch, probe, rider, at)
 	if err != nil {
-		return nil, nil, stats, err
+		return values{}, stats, err
 	}
 	for i, addr := range want.accounts {
-		if err := s.decodeAccount(addr, &replies[i], v, &accounts[i]); err != nil {
-			return nil, nil, stats, fmt.Errorf("account %s: %w", addr, err)
+		if err := s.decodeAccount(addr, &accountReplies[i], v, &got.accounts[i]); err != nil {
+			return values{}, stats, fmt.Errorf("account %s: %w", addr, err)
 		}
+	}
+	for i, addr := range want.nonces {
+		if at := slices.Index(want.accounts, addr); at >= 0 {
+			got.nonces[i] = got.accounts[at].nonce
+			continue
+		}
+		if nonceReplies[i].nonce == nil {
+			return values{}, stats, fmt.Errorf("nonce of %s: %w", addr, errNoResult)
+		}
+		got.nonces[i] = uint64(*nonceReplies[i].nonce)
 	}
 	for i, slot := range want.slots {
-		if slots[i], err = decodeWord(replies[len(want.accounts)+i].slot); err != nil {
-			return nil, nil, stats, fmt.Errorf("slot %s of %s: %w", slot.Key, slot.Account, err)
+		if got.slots[i], err = decodeWord(slotReplies[i].slot); err != nil {
+			return values{}, stats, fmt.Errorf("slot %s of %s: %w", slot.Key, slot.Account, err)
 		}
 	}
-	return accounts, slots, stats, nil
+	s.loader.judge(probe, got)
+	return got, stats, nil
 }
 
 func (s *Source) decodeAccount(addr common.Address, r *reply, v *View, a *account) error {
@@ -83,20 +122,25 @@ func (s *Source) decodeAccount(addr common.Address, r *reply, v *View, a *accoun
 	if overflow {
 		return fmt.Errorf("balance: have %s, want at most 256 bits", r.balance)
 	}
-	a.balance, a.nonce = *balance, uint64(*r.nonce)
-	if a.codeHash != (common.Hash{}) {
-		return nil // settled, not asked for
+	a.balance, a.nonce, a.nonceKnown = *balance, uint64(*r.nonce), true
+	if a.codeHash == (common.Hash{}) { // not settled, so it was asked for
+		if r.code == nil {
+			return errNoResult
+		}
+		a.codeHash, a.code = s.keepCode(*r.code)
+		s.sight(addr, a.codeHash, a.code, v.header.Number.Uint64())
 	}
-	if r.code == nil {
-		return errNoResult
-	}
-	a.codeHash = types.EmptyCodeHash
-	if len(*r.code) > 0 {
-		a.codeHash = crypto.Keccak256Hash(*r.code)
-		a.code = s.intern(a.codeHash, *r.code)
-	}
-	s.sight(addr, a.codeHash, a.code, v.header.Number.Uint64())
+	a.empty = a.balance.IsZero() && a.nonce == 0 && a.codeHash == types.EmptyCodeHash
 	return nil
+}
+
+// keepCode files code under its hash.
+func (s *Source) keepCode(code []byte) (common.Hash, []byte) {
+	if len(code) == 0 {
+		return types.EmptyCodeHash, nil
+	}
+	hash := crypto.Keccak256Hash(code)
+	return hash, s.intern(hash, code)
 }
 
 // decodeWord reads a storage value. Nodes differ in how they print small ones ("0x0", "0x", 32 bytes).
@@ -116,43 +160,70 @@ func decodeWord(s *string) (common.Hash, error) {
 	return word, nil
 }
 
+// sendWith sends required requests together with the loader's calls and the rider, whose failures are left in them.
+func (s *Source) sendWith(ctx context.Context, required []rpc.BatchElem, calls *loaderCalls, rider *rider, at blockRef) (Stats, error) {
+	optional := slices.Concat(calls.elems(), rider.elems(at))
+	stats, err := s.send(ctx, required, optional)
+	n := copy(calls.elems(), optional)
+	rider.answered(optional[n:])
+	return stats, err
+}
+
 // send sends the requests in batches and sends again those that failed because the node does not know the block (yet):
-// behind a load balancer the next try may reach one that does.
-func (s *Source) send(ctx context.Context, batch []rpc.BatchElem) (Stats, error) {
+// behind a load balancer the next try may reach one that does. Any other failure of a required request fails the read;
+// that of an optional one is left in it.
+func (s *Source) send(ctx context.Context, required, optional []rpc.BatchElem) (Stats, error) {
 	var stats Stats
-	for attempt := 1; ; attempt++ {
-		for start := 0; start < len(batch); start += s.opts.BatchSize {
-			chunk := batch[start:min(start+s.opts.BatchSize, len(batch))]
-			stats.RoundTrips++
-			stats.Requests += len(chunk)
-			if err := s.node.BatchCallContext(ctx, chunk); err != nil {
+	batch := slices.Concat(required, optional)
+	again := make([]int, len(batch))
+	for i := range again {
+		again[i] = i
+	}
+	for attempt := 1; len(again) > 0; attempt++ {
+		if attempt > 1 {
+			if err := s.opts.Wait(ctx, attempt-1); err != nil {
 				return stats, err
 			}
 		}
-		var again []rpc.BatchElem
-		var unknown error
-		for _, elem := range batch {
-			if elem.Error == nil {
-				continue
+		for chunk := range slices.Chunk(again, s.opts.BatchSize) {
+			if err := s.sendChunk(ctx, batch, chunk, &stats); err != nil {
+				return stats, err
 			}
-			if !isUnknownBlock(elem.Error) {
+		}
+		again = again[:0]
+		for i, elem := range batch {
+			switch {
+			case elem.Error == nil:
+			case isUnknownBlock(elem.Error):
+				again = append(again, i)
+			case i < len(required):
 				return stats, fmt.Errorf("%s: %w", elem.Method, elem.Error)
 			}
-			unknown = elem.Error
-			elem.Error = nil
-			again = append(again, elem)
 		}
-		if len(again) == 0 {
-			return stats, nil
+		if len(again) > 0 && attempt >= s.opts.Attempts {
+			return stats, fmt.Errorf("after %d attempts: %w", attempt, batch[again[0]].Error)
 		}
-		if attempt >= s.opts.Attempts {
-			return stats, fmt.Errorf("after %d attempts: %w", attempt, unknown)
-		}
-		if err := s.opts.Wait(ctx, attempt); err != nil {
-			return stats, err
-		}
-		batch = again
 	}
+	copy(optional, batch[len(required):])
+	return stats, nil
+}
+
+// sendChunk sends the requests at the indices and puts their errors in place.
+func (s *Source) sendChunk(ctx context.Context, batch []rpc.BatchElem, indices []int, stats *Stats) error {
+	chunk := make([]rpc.BatchElem, len(indices))
+	for i, index := range indices {
+		chunk[i] = batch[index]
+		chunk[i].Error = nil
+	}
+	stats.RoundTrips++
+	stats.Requests += len(chunk)
+	if err := s.node.BatchCallContext(ctx, chunk); err != nil {
+		return err
+	}
+	for i, index := range indices {
+		batch[index].Error = chunk[i].Error
+	}
+	return nil
 }
 
 // isUnknownBlock reports whether a node's answer means that it has no such block: EIP-1898's code, or the words

@@ -83,7 +83,10 @@ func (n *fakeNode) BatchCallContext(ctx context.Context, batch []rpc.BatchElem) 
 }
 
 func (n *fakeNode) answer(elem *rpc.BatchElem) error {
-	addr := elem.Args[0].(common.Address)
+	addr, ok := elem.Args[0].(common.Address)
+	if !ok {
+		return fmt.Errorf("the method %s does not exist", elem.Method)
+	}
 	account := n.alloc[addr]
 	key := fmt.Sprintf("%s %s", elem.Method, addr)
 	var result any
@@ -134,7 +137,12 @@ func header(number uint64) *types.Header {
 	}
 }
 
+// newSource returns a source of the tests' chain. Over the fake node, which has no machine to run the loader's code, it
+// reads by single requests.
 func newSource(node evm.Node, opts evm.Options) *evm.Source {
+	if _, fake := node.(*fakeNode); fake {
+		opts.NoLoader = true
+	}
 	return evm.NewSource(node, evm.ChainConfigFor(1337), opts)
 }
 

@@ -48,7 +48,7 @@ func (o Override) apply(a account) account {
 		a.balance = *o.Balance
 	}
 	if o.Nonce != nil {
-		a.nonce = *o.Nonce
+		a.nonce, a.nonceKnown = *o.Nonce, true
 	}
 	if o.Code != nil {
 		a.code, a.codeHash = o.Code, types.EmptyCodeHash

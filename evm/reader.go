@@ -20,6 +20,7 @@ type reader struct {
 	speculative bool
 	missing     keys
 	missingSet  map[any]struct{}
+	unsure      map[common.Address]struct{} // accounts given with a nonce of 1 for want of the true one
 	reads       ReadSet
 	err         error // the first failed read; every later one fails the same way
 	stop        func()
@@ -65,7 +66,7 @@ func (r *reader) budget() error {
 	return nil
 }
 
-// Account implements state.StateReader.
+// Account implements state.StateReader. A nonce that is not known is given as 1, which no run gets to see: see nonce.
 func (r *reader) Account(addr common.Address) (*types.StateAccount, error) {
 	if r.err != nil {
 		return nil, r.err
@@ -74,8 +75,15 @@ func (r *reader) Account(addr common.Address) (*types.StateAccount, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.nonce == 0 && a.balance.IsZero() && a.codeHash == types.EmptyCodeHash {
+	if a.nonceKnown && a.nonce == 0 && a.balance.IsZero() && a.codeHash == types.EmptyCodeHash {
 		return nil, nil // EIP-161: empty is absent
+	}
+	if !a.nonceKnown {
+		a.nonce = 1
+		if r.unsure == nil {
+			r.unsure = make(map[common.Address]struct{})
+		}
+		r.unsure[addr] = struct{}{}
 	}
 	return &types.StateAccount{
 		Nonce:    a.nonce,
@@ -99,7 +107,7 @@ func (r *reader) account(addr common.Address) (account, error) {
 		}
 		if r.speculative {
 			r.miss(addr, func() { r.missing.accounts = append(r.missing.accounts, addr) })
-			a = override.apply(account{codeHash: types.EmptyCodeHash})
+			a = override.apply(account{codeHash: types.EmptyCodeHash, nonceKnown: true})
 			r.keepCode(a)
 			return a, nil
 		}
@@ -108,10 +116,59 @@ func (r *reader) account(addr common.Address) (account, error) {
 			return account{}, r.fail(err)
 		}
 	}
-	r.reads.Accounts[addr] = AccountRead{Balance: a.balance, Nonce: a.nonce, CodeHash: a.codeHash}
+	if !a.nonceKnown {
+		var err error
+		if a.nonce, a.nonceKnown, err = r.lateNonce(addr, override); err != nil {
+			return account{}, err
+		}
+	}
+	r.reads.Accounts[addr] = AccountRead{CodeHash: a.codeHash, Empty: a.empty}
 	a = override.apply(a)
 	r.keepCode(a)
 	return a, nil
+}
+
+// lateNonce returns the nonce of an account that was read without it, if it is known by now. A run that is not
+// speculative reads it at once: it has no second chance.
+func (r *reader) lateNonce(addr common.Address, override Override) (uint64, bool, error) {
+	if nonce, ok := r.view.knownNonce(addr); ok || r.speculative || override.Nonce != nil {
+		return nonce, ok, nil
+	}
+	nonce, err := r.view.Nonce(r.ctx, addr)
+	if err != nil {
+		return 0, false, r.fail(err)
+	}
+	return nonce, true, nil
+}
+
+// nonceAsked notes that a run depends on an account's nonce. A speculative run that does not know it is to be repeated.
+func (r *reader) nonceAsked(addr common.Address) {
+	read, ok := r.reads.Accounts[addr]
+	if !ok || read.NonceUsed || r.overrides[addr].Nonce != nil {
+		return // it was overridden, or the account has only been missed so far
+	}
+	nonce, known := r.view.knownNonce(addr)
+	if _, unsure := r.unsure[addr]; r.speculative && (unsure || !known) {
+		// Somebody may have read it meanwhile: the state of this run has the 1 all the same.
+		r.miss(nonceOf(addr), func() { r.missing.nonces = append(r.missing.nonces, addr) })
+		return
+	}
+	read.Nonce, read.NonceUsed = nonce, true
+	r.reads.Accounts[addr] = read
+}
+
+// nonceOf is the key of a missing nonce.
+type nonceOf common.Address
+
+// balanceAsked notes that a run depends on an account's balance.
+func (r *reader) balanceAsked(addr common.Address) {
+	read, ok := r.reads.Accounts[addr]
+	if !ok || read.BalanceUsed || r.overrides[addr].Balance != nil {
+		return
+	}
+	a, _ := r.view.knownAccount(addr)
+	read.Balance, read.BalanceUsed = a.balance, true
+	r.reads.Accounts[addr] = read
 }
 
 // keepCode makes an account's code findable by its hash for as long as the run lives, whatever the source's cache

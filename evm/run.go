@@ -32,14 +32,15 @@ type RunOptions struct {
 // Run is one transaction in the making: writable state over a view, with the access list, transient storage and refund
 // counter of one transaction. It is used by one goroutine.
 type Run struct {
-	view    *View
-	reader  *reader
-	state   *state.StateDB
-	block   vm.BlockContext
-	tx      vm.TxContext
-	rules   params.Rules
-	machine *vm.EVM // the one executing now, or nil
-	stopped bool
+	view     *View
+	reader   *reader
+	state    *state.StateDB
+	block    vm.BlockContext
+	tx       vm.TxContext
+	rules    params.Rules
+	machine  *vm.EVM // the one executing now, or nil
+	stopped  bool
+	accesses func(Access) // told of slots that are touched
 }
 
 // NewRun returns a run over the view. Values that are not known yet are read when they are needed, one by one; see
@@ -66,7 +67,7 @@ func (v *View) Execute(ctx context.Context, opts RunOptions, fn func(*Run) error
 		if run.reader.missing.len() == 0 {
 			return err
 		}
-		if err := v.load(ctx, run.reader.missing); err != nil {
+		if err := v.load(ctx, run.reader.missing, nil); err != nil {
 			return err
 		}
 	}
@@ -115,7 +116,7 @@ func (v *View) newRun(ctx context.Context, opts RunOptions, speculative bool) (*
 
 func (r *Run) blockContext(b Block) vm.BlockContext {
 	ctx := vm.BlockContext{
-		CanTransfer:      core.CanTransfer,
+		CanTransfer:      canTransfer,
 		Transfer:         core.Transfer,
 		GetHash:          r.blockHash,
 		Coinbase:         b.Coinbase,
@@ -134,6 +135,12 @@ func (r *Run) blockContext(b Block) vm.BlockContext {
 		ctx.Random = &b.Random
 	}
 	return ctx
+}
+
+// canTransfer is core.CanTransfer, except that nothing can always be transferred: a creation without value does not depend
+// on its creator's balance.
+func canTransfer(db vm.StateDB, addr common.Address, amount *uint256.Int) bool {
+	return amount.IsZero() || core.CanTransfer(db, addr, amount)
 }
 
 // blockHash serves BLOCKHASH: the last two hashes from the header, older ones from the history contract's storage
@@ -173,23 +180,24 @@ func (r *Run) authorize(auth *types.SetCodeAuthorization) {
 	if err != nil {
 		return
 	}
-	r.state.AddAddressToAccessList(authority)
-	code := r.state.GetCode(authority)
+	db := r.tracked(r.state)
+	db.AddAddressToAccessList(authority)
+	code := db.GetCode(authority)
 	if _, delegated := types.ParseDelegation(code); len(code) != 0 && !delegated {
 		return
 	}
-	if r.state.GetNonce(authority) != auth.Nonce {
+	if db.GetNonce(authority) != auth.Nonce {
 		return
 	}
-	if r.state.Exist(authority) {
-		r.state.AddRefund(params.CallNewAccountGas - params.TxAuthTupleGas)
+	if db.Exist(authority) {
+		db.AddRefund(params.CallNewAccountGas - params.TxAuthTupleGas)
 	}
-	r.state.SetNonce(authority, auth.Nonce+1, tracing.NonceChangeAuthorization)
+	db.SetNonce(authority, auth.Nonce+1, tracing.NonceChangeAuthorization)
 	if auth.Address == (common.Address{}) {
-		r.state.SetCode(authority, nil, tracing.CodeChangeAuthorizationClear)
+		db.SetCode(authority, nil, tracing.CodeChangeAuthorizationClear)
 		return
 	}
-	r.state.SetCode(authority, types.AddressToDelegation(auth.Address), tracing.CodeChangeAuthorization)
+	db.SetCode(authority, types.AddressToDelegation(auth.Address), tracing.CodeChangeAuthorization)
 }
 
 // Call calls a contract from any address, as a frame at the top of the run's transaction: there is no intrinsic gas,
@@ -314,10 +322,11 @@ func (r *Run) begin() error {
 // evm returns a machine for one execution, tied to the run's context, and a function to call when it is over.
 func (r *Run) evm(hooks *tracing.Hooks) (*vm.EVM, func()) {
 	block := r.block
-	var db vm.StateDB = r.state
+	var inner vm.StateDB = r.state
 	if wantsStateHooks(hooks) {
-		db = state.NewHookedState(r.state, hooks)
+		inner = state.NewHookedState(r.state, hooks)
 	}
+	db := r.tracked(inner)
 	// NoBaseFee lets a message without fees through; the BASEFEE opcode and messages with fees are not affected.
 	machine := vm.NewEVM(block, db, r.view.source.cfg, vm.Config{Tracer: hooks, NoBaseFee: true})
 	machine.SetJumpDestCache(r.view.source.jumpDests)

@@ -118,8 +118,8 @@ func TestReadSetHoldsWhatWasRead(t *testing.T) {
 	}
 	want := &evm.ReadSet{
 		Accounts: map[common.Address]evm.AccountRead{
-			address(1):    {Balance: *uint256.NewInt(4), CodeHash: crypto.Keccak256Hash(sload(1))},
-			address(0xff): {CodeHash: types.EmptyCodeHash}, // the caller, when no value was moved
+			address(1):    {CodeHash: crypto.Keccak256Hash(sload(1))},
+			address(0xff): {CodeHash: types.EmptyCodeHash, Empty: true}, // the caller, when no value was moved
 		},
 		Slots: map[evm.Slot]common.Hash{{Account: address(1), Key: slotKey(1)}: slotKey(9)},
 	}

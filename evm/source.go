@@ -29,6 +29,7 @@ type Options struct {
 	MaxReads   int    // values one run may read; default 20,000. More is an error, not a verdict
 	MaxRounds  int    // speculative rounds of Execute before it reads one value at a time; default 12
 	Settlement uint64 // blocks after which code seen at an address is taken as final; default 64
+	NoLoader   bool   // read by single requests only, though the node may take the state loader's calls
 
 	// Wait pauses before the attempt-th retry (1, 2, ...); it returns early with the context's error. Nil: no pause.
 	Wait func(ctx context.Context, attempt int) error
@@ -64,10 +65,17 @@ func (o Options) withDefaults() Options {
 
 // Source reads the state of one chain from one node. It lives as long as the process: code is kept by hash, jump
 // destination analyses too, and the latest blocks' views.
+//
+// It finds out by itself how to read. The first reads are JSON-RPC batches of single requests, which any node answers;
+// with them travel calls of a *state loader*: eth_calls whose state override makes every contract wanted return the slots
+// it is asked for. If the node answers these, and the same, later reads are made by them alone: one batch of a few
+// eth_calls, however many values are wanted.
 type Source struct {
-	node Node
-	cfg  *params.ChainConfig
-	opts Options
+	node   Node
+	cfg    *params.ChainConfig
+	opts   Options
+	loader loader
+	lists  accessLists
 
 	code      *lru.SizeConstrainedCache[common.Hash, []byte]
 	codeAt    *lru.Cache[common.Address, codeSighting]
@@ -81,12 +89,13 @@ type Source struct {
 type codeSighting struct {
 	hash   common.Hash
 	number uint64
+	mayGo  bool // there is none, or it is an EIP-7702 delegation: it may be another one at any block
 }
 
 // NewSource returns a source over the node, for a chain with the given fork rules (see [ChainConfigFor]).
 func NewSource(node Node, cfg *params.ChainConfig, opts Options) *Source {
 	opts = opts.withDefaults()
-	return &Source{
+	s := &Source{
 		node:      node,
 		cfg:       cfg,
 		opts:      opts,
@@ -95,7 +104,13 @@ func NewSource(node Node, cfg *params.ChainConfig, opts Options) *Source {
 		jumpDests: &jumpDests{lru.NewCache[common.Hash, vm.BitVec](2_000)},
 		views:     lru.NewBasicLRU[common.Hash, *View](opts.Views),
 	}
+	s.loader.off.Store(opts.NoLoader)
+	return s
 }
+
+// LoaderWorks reports whether reads are made by the state loader's calls: false until the node has shown that it takes
+// them.
+func (s *Source) LoaderWorks() bool { return s.loader.works.Load() }
 
 // Config returns the chain's fork rules.
 func (s *Source) Config() *params.ChainConfig { return s.cfg }
@@ -117,8 +132,9 @@ func (s *Source) ViewAt(hash common.Hash, header *types.Header) *View {
 		source:   s,
 		hash:     hash,
 		header:   header,
-		accounts: make(map[common.Address]*entry[account]),
-		slots:    make(map[Slot]*entry[common.Hash]),
+		accounts: make(table[common.Address, account]),
+		nonces:   make(table[common.Address, uint64]),
+		slots:    make(table[Slot, common.Hash]),
 	}
 	s.views.Add(hash, v)
 	return v
@@ -138,7 +154,7 @@ func (s *Source) intern(hash common.Hash, code []byte) []byte {
 func (s *Source) settledCode(addr common.Address, header *types.Header) (hash common.Hash, code []byte, ok bool) {
 	seen, ok := s.codeAt.Get(addr)
 	number := header.Number.Uint64()
-	if !ok || number < seen.number+s.opts.Settlement || !s.cfg.IsCancun(header.Number, header.Time) {
+	if !ok || seen.mayGo || number < seen.number+s.opts.Settlement || !s.cfg.IsCancun(header.Number, header.Time) {
 		return common.Hash{}, nil, false
 	}
 	code, ok = s.code.Get(seen.hash)
@@ -147,14 +163,11 @@ func (s *Source) settledCode(addr common.Address, header *types.Header) (hash co
 
 // sight remembers which code an address had at a block.
 func (s *Source) sight(addr common.Address, hash common.Hash, code []byte, number uint64) {
-	if _, delegated := types.ParseDelegation(code); delegated || len(code) == 0 {
-		s.codeAt.Remove(addr)
-		return
-	}
 	if seen, ok := s.codeAt.Peek(addr); ok && seen.hash == hash && seen.number <= number {
 		return
 	}
-	s.codeAt.Add(addr, codeSighting{hash, number})
+	_, delegated := types.ParseDelegation(code)
+	s.codeAt.Add(addr, codeSighting{hash, number, delegated || len(code) == 0})
 }
 
 // jumpDests shares jump destination analyses between runs; it implements vm.JumpDestCache.

@@ -17,17 +17,12 @@ type Slot struct {
 
 // account is the readable part of an account. codeHash is the hash of no bytes if there is no code.
 type account struct {
-	balance  uint256.Int
-	nonce    uint64
-	codeHash common.Hash
-	code     []byte
-}
-
-// entry is a value that is being read or has been read. Its fields are set before done is closed.
-type entry[T any] struct {
-	done  chan struct{}
-	value T
-	err   error
+	balance    uint256.Int
+	nonce      uint64 // if nonceKnown; else it is read when a run asks for it
+	nonceKnown bool
+	empty      bool // no balance, no nonce, no code (EIP-161)
+	codeHash   common.Hash
+	code       []byte
 }
 
 // View is the state after one block, read as it is needed and kept while the view lives. It is safe for concurrent use.
@@ -37,8 +32,9 @@ type View struct {
 	header *types.Header
 
 	mu       sync.Mutex
-	accounts map[common.Address]*entry[account]
-	slots    map[Slot]*entry[common.Hash]
+	accounts table[common.Address, account]
+	nonces   table[common.Address, uint64]
+	slots    table[Slot, common.Hash]
 	stats    Stats
 }
 
@@ -46,6 +42,11 @@ type View struct {
 type Stats struct {
 	RoundTrips int // batches sent, one after the other or not
 	Requests   int // single JSON-RPC requests in them
+}
+
+func (s *Stats) add(more Stats) {
+	s.RoundTrips += more.RoundTrips
+	s.Requests += more.Requests
 }
 
 // Hash returns the block hash every read is pinned to.
@@ -61,16 +62,16 @@ func (v *View) Stats() Stats {
 	return v.stats
 }
 
-// Prefetch reads the accounts (balance, nonce, code) and slots that are not known yet, in one batch.
+// Prefetch reads the accounts (balance and code) and slots that are not known yet, in one round trip: see
+// [Source] for how. Nonces come along where they cost nothing; see [View.Nonce].
 func (v *View) Prefetch(ctx context.Context, accounts []common.Address, slots map[common.Address][]common.Hash) error {
-	var want keys
-	want.accounts = accounts
+	want := keys{accounts: accounts}
 	for addr, keys := range slots {
 		for _, key := range keys {
 			want.slots = append(want.slots, Slot{addr, key})
 		}
 	}
-	return v.load(ctx, want)
+	return v.load(ctx, want, nil)
 }
 
 // Balance returns an account's balance in wei.
@@ -81,8 +82,14 @@ func (v *View) Balance(ctx context.Context, addr common.Address) (uint256.Int, e
 
 // Nonce returns an account's transaction nonce.
 func (v *View) Nonce(ctx context.Context, addr common.Address) (uint64, error) {
-	a, err := v.account(ctx, addr)
-	return a.nonce, err
+	if nonce, ok := v.knownNonce(addr); ok {
+		return nonce, nil
+	}
+	if err := v.load(ctx, keys{nonces: []common.Address{addr}}, nil); err != nil {
+		return 0, err
+	}
+	nonce, _ := v.knownNonce(addr)
+	return nonce, nil
 }
 
 // Code returns an account's code, which must not be changed. For an EIP-7702 account it is the delegation.
@@ -93,7 +100,10 @@ func (v *View) Code(ctx context.Context, addr common.Address) ([]byte, error) {
 
 // Storage returns the value of a slot.
 func (v *View) Storage(ctx context.Context, addr common.Address, key common.Hash) (common.Hash, error) {
-	if err := v.load(ctx, keys{slots: []Slot{{addr, key}}}); err != nil {
+	if value, ok := v.knownSlot(Slot{addr, key}); ok {
+		return value, nil
+	}
+	if err := v.load(ctx, keys{slots: []Slot{{addr, key}}}, nil); err != nil {
 		return common.Hash{}, err
 	}
 	value, _ := v.knownSlot(Slot{addr, key})
@@ -101,7 +111,10 @@ func (v *View) Storage(ctx context.Context, addr common.Address, key common.Hash
 }
 
 func (v *View) account(ctx context.Context, addr common.Address) (account, error) {
-	if err := v.load(ctx, keys{accounts: []common.Address{addr}}); err != nil {
+	if a, ok := v.knownAccount(addr); ok {
+		return a, nil
+	}
+	if err := v.load(ctx, keys{accounts: []common.Address{addr}}, nil); err != nil {
 		return account{}, err
 	}
 	a, _ := v.knownAccount(addr)
@@ -111,145 +124,141 @@ func (v *View) account(ctx context.Context, addr common.Address) (account, error
 // knownAccount returns an account that has been read already.
 func (v *View) knownAccount(addr common.Address) (account, bool) {
 	v.mu.Lock()
-	e, ok := v.accounts[addr]
-	v.mu.Unlock()
-	return settled(e, ok)
+	defer v.mu.Unlock()
+	return v.accounts.known(addr)
+}
+
+// knownNonce returns a nonce that has been read already, with the account or alone.
+func (v *View) knownNonce(addr common.Address) (uint64, bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.lockedNonce(addr)
+}
+
+func (v *View) lockedNonce(addr common.Address) (uint64, bool) {
+	if a, ok := v.accounts.known(addr); ok && a.nonceKnown {
+		return a.nonce, true
+	}
+	return v.nonces.known(addr)
 }
 
 // knownSlot returns a slot that has been read already.
 func (v *View) knownSlot(slot Slot) (common.Hash, bool) {
 	v.mu.Lock()
-	e, ok := v.slots[slot]
-	v.mu.Unlock()
-	return settled(e, ok)
-}
-
-func settled[T any](e *entry[T], ok bool) (T, bool) {
-	var none T
-	if !ok {
-		return none, false
-	}
-	select {
-	case <-e.done:
-		return e.value, e.err == nil
-	default:
-		return none, false
-	}
+	defer v.mu.Unlock()
+	return v.slots.known(slot)
 }
 
 // keys is a set of things to read.
 type keys struct {
 	accounts []common.Address
+	nonces   []common.Address
 	slots    []Slot
 }
 
-func (k keys) len() int { return len(k.accounts) + len(k.slots) }
+func (k keys) len() int { return len(k.accounts) + len(k.nonces) + len(k.slots) }
+
+func (k *keys) append(more keys) {
+	k.accounts = append(k.accounts, more.accounts...)
+	k.nonces = append(k.nonces, more.nonces...)
+	k.slots = append(k.slots, more.slots...)
+}
+
+// claims are the entries of the keys that one caller reads.
+type claims struct {
+	done     chan struct{} // closed when all are settled
+	keys     keys
+	accounts []*entry[account]
+	nonces   []*entry[uint64]
+	slots    []*entry[common.Hash]
+}
+
+// pending is one key that another caller is reading.
+type pending struct {
+	keys   keys
+	done   <-chan struct{}
+	failed func() bool
+}
 
 // load makes sure that all keys are known. What another caller reads already is waited for; the rest is read here, in
-// one batch. If the other caller fails, for its own reasons (its context ended), its share is read again.
-func (v *View) load(ctx context.Context, want keys) error {
-	for want.len() > 0 {
-		mine, accounts, slots, waits := v.claim(want)
-		if err := v.fetch(ctx, mine, accounts, slots); err != nil {
+// one round trip, in which the rider travels too. If the other caller fails, for its own reasons (its context ended),
+// its share is read again.
+func (v *View) load(ctx context.Context, want keys, rider *rider) error {
+	for want.len() > 0 || rider != nil {
+		mine, waits := v.claim(want)
+		if err := v.fetch(ctx, mine, rider); err != nil {
 			return err
 		}
-		want = keys{}
+		want, rider = keys{}, nil
 		for _, w := range waits {
 			select {
-			case <-w.done():
+			case <-w.done:
 			case <-ctx.Done():
 				return v.fail(ctx.Err())
 			}
 			if w.failed() {
-				want.accounts = append(want.accounts, w.keys.accounts...)
-				want.slots = append(want.slots, w.keys.slots...)
+				want.append(w.keys)
 			}
 		}
 	}
 	return nil
 }
 
-// pending is one key that another caller is reading.
-type pending struct {
-	keys    keys
-	account *entry[account]
-	slot    *entry[common.Hash]
-}
-
-func (p pending) done() <-chan struct{} {
-	if p.account != nil {
-		return p.account.done
-	}
-	return p.slot.done
-}
-
-func (p pending) failed() bool {
-	if p.account != nil {
-		return p.account.err != nil
-	}
-	return p.slot.err != nil
-}
-
 // claim splits keys into those the caller must read now, with their new entries, and those others are reading.
-func (v *View) claim(want keys) (mine keys, accounts []*entry[account], slots []*entry[common.Hash], waits []pending) {
+func (v *View) claim(want keys) (mine claims, waits []pending) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	mine.done = make(chan struct{})
 	for _, addr := range want.accounts {
-		if e, ok := v.accounts[addr]; ok {
-			if _, known := settled(e, true); !known {
-				waits = append(waits, pending{keys: keys{accounts: []common.Address{addr}}, account: e})
-			}
+		switch e, state := v.accounts.claim(addr, mine.done); state {
+		case entryMine:
+			mine.keys.accounts, mine.accounts = append(mine.keys.accounts, addr), append(mine.accounts, e)
+		case entryOthers:
+			waits = append(waits, pending{keys{accounts: []common.Address{addr}}, e.done, e.failed})
+		case entryKnown:
+		}
+	}
+	for _, addr := range want.nonces {
+		if _, ok := v.lockedNonce(addr); ok {
 			continue
 		}
-		e := &entry[account]{done: make(chan struct{})}
-		v.accounts[addr] = e
-		mine.accounts, accounts = append(mine.accounts, addr), append(accounts, e)
+		switch e, state := v.nonces.claim(addr, mine.done); state {
+		case entryMine:
+			mine.keys.nonces, mine.nonces = append(mine.keys.nonces, addr), append(mine.nonces, e)
+		case entryOthers:
+			waits = append(waits, pending{keys{nonces: []common.Address{addr}}, e.done, e.failed})
+		case entryKnown:
+		}
 	}
 	for _, slot := range want.slots {
-		if e, ok := v.slots[slot]; ok {
-			if _, known := settled(e, true); !known {
-				waits = append(waits, pending{keys: keys{slots: []Slot{slot}}, slot: e})
-			}
-			continue
+		switch e, state := v.slots.claim(slot, mine.done); state {
+		case entryMine:
+			mine.keys.slots, mine.slots = append(mine.keys.slots, slot), append(mine.slots, e)
+		case entryOthers:
+			waits = append(waits, pending{keys{slots: []Slot{slot}}, e.done, e.failed})
+		case entryKnown:
 		}
-		e := &entry[common.Hash]{done: make(chan struct{})}
-		v.slots[slot] = e
-		mine.slots, slots = append(mine.slots, slot), append(slots, e)
 	}
-	// A key that stands twice in want has its own entry in waits: it is ours and settled by the time it is waited for.
-	return mine, accounts, slots, waits
+	return mine, waits
 }
 
 // fetch reads the claimed keys and settles their entries. Entries that failed are forgotten before they are settled,
 // so that the next caller tries again.
-func (v *View) fetch(ctx context.Context, mine keys, accounts []*entry[account], slots []*entry[common.Hash]) error {
-	if mine.len() == 0 {
+func (v *View) fetch(ctx context.Context, mine claims, rider *rider) error {
+	if mine.keys.len() == 0 && rider == nil {
 		return nil
 	}
-	gotAccounts, gotSlots, stats, err := v.source.read(ctx, v, mine)
+	got, stats, err := v.source.read(ctx, v, mine.keys, rider)
 	if err != nil {
 		err = v.fail(err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.stats.RoundTrips += stats.RoundTrips
-	v.stats.Requests += stats.Requests
-	for i, e := range accounts {
-		if e.err = err; err != nil {
-			delete(v.accounts, mine.accounts[i])
-		} else {
-			e.value = gotAccounts[i]
-		}
-		close(e.done)
-	}
-	for i, e := range slots {
-		if e.err = err; err != nil {
-			delete(v.slots, mine.slots[i])
-		} else {
-			e.value = gotSlots[i]
-		}
-		close(e.done)
-	}
+	v.stats.add(stats)
+	settle(&v.accounts, mine.keys.accounts, mine.accounts, got.accounts, err)
+	settle(&v.nonces, mine.keys.nonces, mine.nonces, got.nonces, err)
+	settle(&v.slots, mine.keys.slots, mine.slots, got.slots, err)
+	close(mine.done)
 	return err
 }
 

@@ -35,7 +35,13 @@ type fixture struct {
 
 func newFixture(t testing.TB, cfg validation.Config) *fixture {
 	t.Helper()
-	chain, err := devchain.Start(t.Context(), devchain.Config{Mining: devchain.Manual})
+	return newFixtureWith(t, cfg, nil)
+}
+
+// newFixtureWith adds accounts to the chain's first block.
+func newFixtureWith(t testing.TB, cfg validation.Config, alloc types.GenesisAlloc) *fixture {
+	t.Helper()
+	chain, err := devchain.Start(t.Context(), devchain.Config{Mining: devchain.Manual, Alloc: alloc})
 	if err != nil {
 		t.Fatal(err)
 	}

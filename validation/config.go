@@ -6,6 +6,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
 )
 
@@ -28,9 +29,34 @@ type Config struct {
 	// Beneficiary stands for the bundler in the validation of one operation. It must be without code. The default is
 	// an address nobody has.
 	Beneficiary common.Address
+	// Unsafe keeps operations that break the rules of ERC-7562 on opcodes, code, storage and stakes: the verdicts are in
+	// the result, and everything else is as without it. For chains with a single trusted sender of operations.
+	Unsafe bool
+	// Tracing says when the node's debug_traceCall simulates in place of the local EVM.
+	Tracing Tracing
+	// Stakes say who counts as staked; default: 1e18 wei, 86,400 seconds.
+	Stakes erc7562.StakeLimits
+	// Precompiles are the chain's precompiled contracts beyond those that go-ethereum has for its fork (OP-062).
+	Precompiles []common.Address
+	// SampleEvery says how often the local EVM is compared with the node's: for one operation in so many, and for the
+	// first; default 500, negative: never. See Validator.SelfCheck.
+	SampleEvery int
+	// OnDisagreement, if not nil, is told of each disagreement, by the goroutine that found it.
+	OnDisagreement func(Disagreement)
 	// SkipNodeCheck leaves out the node's eth_call that has the last word on a bundle.
 	SkipNodeCheck bool
 }
+
+// Tracing says where operations are simulated.
+type Tracing uint8
+
+// The modes. All give the same verdicts; tracing needs a node with geth's debug_traceCall and erc7562Tracer, and serves
+// chains whose EVM is not go-ethereum's (Arbitrum, zkEVMs).
+const (
+	TracingNever    Tracing = iota // always in the local EVM
+	TracingFallback                // in the local EVM, until it disagrees with the node
+	TracingAlways                  // always by the node
+)
 
 // defaultBeneficiary is an address without code and with nobody's key.
 func defaultBeneficiary() common.Address {
@@ -59,6 +85,15 @@ func (c Config) withDefaults() Config {
 	}
 	if c.ExpiryBlockSlack == 0 {
 		c.ExpiryBlockSlack = 3
+	}
+	if c.Stakes.MinStake.IsZero() {
+		c.Stakes.MinStake = *uint256.NewInt(params.Ether)
+	}
+	if c.Stakes.MinUnstakeDelay == 0 {
+		c.Stakes.MinUnstakeDelay = 86_400
+	}
+	if c.SampleEvery == 0 {
+		c.SampleEvery = 500
 	}
 	if c.SimulationGas == 0 {
 		c.SimulationGas = 30_000_000

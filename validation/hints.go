@@ -1,6 +1,8 @@
 package validation
 
 import (
+	"maps"
+
 	"baler/evm"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -16,6 +18,7 @@ type hints struct {
 // hint is what to read together with an entity.
 type hint struct {
 	accounts []common.Address
+	nonces   []common.Address // of the accounts, those whose nonce matters too
 	slots    []evm.Slot
 }
 
@@ -26,32 +29,39 @@ const (
 
 func newHints() *hints { return &hints{lru.NewCache[common.Address, hint](maxHints)} }
 
-// guess collects prefetchable keys without duplicates.
-type guess struct {
-	accounts map[common.Address]struct{}
-	slots    map[evm.Slot]struct{}
-}
+// guess is a read set without values.
+type guess struct{ reads *evm.ReadSet }
 
 func newGuess() guess {
-	return guess{make(map[common.Address]struct{}), make(map[evm.Slot]struct{})}
+	return guess{&evm.ReadSet{Accounts: make(map[common.Address]evm.AccountRead), Slots: make(map[evm.Slot]common.Hash)}}
 }
 
-func (g guess) account(addr common.Address) { g.accounts[addr] = struct{}{} }
+// join adds another guess.
+func (g guess) join(other guess) {
+	for addr, read := range other.reads.Accounts {
+		if read.NonceUsed {
+			g.nonce(addr)
+		} else {
+			g.account(addr)
+		}
+	}
+	maps.Copy(g.reads.Slots, other.reads.Slots)
+}
+
+func (g guess) account(addr common.Address) {
+	if _, ok := g.reads.Accounts[addr]; !ok {
+		g.reads.Accounts[addr] = evm.AccountRead{}
+	}
+}
+
+func (g guess) nonce(addr common.Address) { g.reads.Accounts[addr] = evm.AccountRead{NonceUsed: true} }
+
 func (g guess) slot(addr common.Address, key common.Hash) {
-	g.slots[evm.Slot{Account: addr, Key: key}] = struct{}{}
+	g.reads.Slots[evm.Slot{Account: addr, Key: key}] = common.Hash{}
 }
 
-func (g guess) prefetchable() ([]common.Address, map[common.Address][]common.Hash) {
-	accounts := make([]common.Address, 0, len(g.accounts))
-	for addr := range g.accounts {
-		accounts = append(accounts, addr)
-	}
-	slots := make(map[common.Address][]common.Hash)
-	for slot := range g.slots {
-		slots[slot.Account] = append(slots[slot.Account], slot.Key)
-	}
-	return accounts, slots
-}
+// knows reports whether something has been learnt of an entity.
+func (h *hints) knows(entity common.Address) bool { return h.byEntity.Contains(entity) }
 
 // add adds what is known of an entity to a guess.
 func (h *hints) add(entity common.Address, g guess) {
@@ -62,6 +72,9 @@ func (h *hints) add(entity common.Address, g guess) {
 	for _, addr := range known.accounts {
 		g.account(addr)
 	}
+	for _, addr := range known.nonces {
+		g.nonce(addr)
+	}
 	for _, slot := range known.slots {
 		g.slot(slot.Account, slot.Key)
 	}
@@ -71,15 +84,21 @@ func (h *hints) add(entity common.Address, g guess) {
 // which will meet other senders. skip tells what is guessed anyway.
 func (h *hints) learn(reads *evm.ReadSet, sender common.Address, others []common.Address, skip guess) {
 	var own, shared hint
-	for addr := range reads.Accounts {
-		if _, known := skip.accounts[addr]; known {
+	for addr, read := range reads.Accounts {
+		if read.NonceUsed {
+			own.nonces = append(own.nonces, addr)
+			if addr != sender {
+				shared.nonces = append(shared.nonces, addr)
+			}
+		}
+		if _, known := skip.reads.Accounts[addr]; known {
 			continue
 		}
 		own.accounts = append(own.accounts, addr)
 		shared.accounts = append(shared.accounts, addr)
 	}
 	for slot := range reads.Slots {
-		if _, known := skip.slots[slot]; known {
+		if _, known := skip.reads.Slots[slot]; known {
 			continue
 		}
 		own.slots = append(own.slots, slot)
@@ -95,8 +114,9 @@ func (h *hints) learn(reads *evm.ReadSet, sender common.Address, others []common
 
 func (h *hints) keep(entity common.Address, k hint) {
 	k.accounts = k.accounts[:min(len(k.accounts), maxHintEntries)]
+	k.nonces = k.nonces[:min(len(k.nonces), maxHintEntries)]
 	k.slots = k.slots[:min(len(k.slots), maxHintEntries)]
-	if len(k.accounts)+len(k.slots) > 0 {
+	if len(k.accounts)+len(k.nonces)+len(k.slots) > 0 {
 		h.byEntity.Add(entity, k)
 	}
 }

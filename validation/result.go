@@ -39,6 +39,18 @@ type Result struct {
 	Accessed    []common.Address // other contracts and accounts touched: not the entities, the EntryPoint or its helper
 	Created     []common.Address // contracts created by validation, the sender included
 	ReadSet     *evm.ReadSet     // everything it depended on, at BlockHash
+
+	// AssociatedStorageIn lists the contracts, beside the operation's own entities, in which validation used storage
+	// associated with the account or a staked entity (ERC-7562, STO-041).
+	AssociatedStorageIn []common.Address
+	// CodeHashes are those of all code that validation visited, before it (COD-010).
+	CodeHashes map[common.Address]common.Hash
+	// Verdicts are the rules of ERC-7562 that validation broke; there are some only with Config.Unsafe.
+	Verdicts []*erc7562.Verdict
+	// Environment says that validation depended on something that is not in the read set: on its block (opcodes of
+	// OP-011), or on balances that a trace does not name. Its result may change though no value in the read set does.
+	Environment bool
+
 	BlockHash   common.Hash
 	BlockNumber uint64
 }
@@ -63,6 +75,11 @@ type Failure struct {
 // the bundle of the operations that are left, and are zero if none is.
 type BundleResult struct {
 	Failed []Failure
+	// Conflicts are operations that passed, but whose validation reads what an earlier one's writes. At most one for each.
+	Conflicts []Conflict
+	// Simulated is how many validations of operations were executed to find all this: twice the operations that were
+	// given, and those that are left, at most.
+	Simulated int
 
 	// ExecutionGas is what the EntryPoint's call used: no intrinsic gas, no refund taken off.
 	ExecutionGas uint64
@@ -88,6 +105,9 @@ type Refusal struct {
 	*rejection.Rejection
 	Entity  erc7562.Entity // the entity the EntryPoint called last, or whose rule is broken
 	Address common.Address // the entity's
+
+	// Verdicts are the rules of ERC-7562 that are broken, if that is the reason; the first of them is the rejection.
+	Verdicts []*erc7562.Verdict
 }
 
 // Unwrap returns the rejection.

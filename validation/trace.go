@@ -81,6 +81,8 @@ type handleOpsTrace struct {
 	reached       bool // BeforeExecution was emitted
 	marks         []mark
 	created       []common.Address
+	record        *erc7562.Tracer // nil: nothing is recorded for the rules
+	traced        bool            // replayed from a node's trace: there are no marks
 
 	frameGas       uint64 // used by the handleOps frame
 	innerCalls     uint64 // gas used by the operations' own calls, in innerHandleOp
@@ -115,9 +117,16 @@ func (t *handleOpsTrace) onEnter(depth int, typ byte, from, to common.Address, i
 	if op := vm.OpCode(typ); op == vm.CREATE || op == vm.CREATE2 {
 		t.created = append(t.created, to)
 	}
-	if depth != 1 {
-		return
+	if depth == 1 {
+		t.called(to, input, value)
 	}
+	if t.record != nil && (t.record.Open() || t.entityAt(depth)) {
+		t.record.Enter(t.last.part.entity(t.ops[t.last.index]), typ, from, to, input, value)
+	}
+}
+
+// called notes a call that the EntryPoint makes.
+func (t *handleOpsTrace) called(to common.Address, input []byte, value *big.Int) {
 	p, index := t.classify(to, input)
 	if p == partNone {
 		return
@@ -125,6 +134,21 @@ func (t *handleOpsTrace) onEnter(depth int, typ byte, from, to common.Address, i
 	t.last = lastCall{part: p, index: index, open: true}
 	if p == partCompensate && value != nil {
 		t.compensation.SetFromBig(value)
+	}
+}
+
+// entityAt reports whether a frame that begins at the depth is the outermost of an entity's validation: the account and
+// the paymaster are called by the EntryPoint, the factory by its SenderCreator.
+func (t *handleOpsTrace) entityAt(depth int) bool {
+	switch t.last.part {
+	case partAccount, partPaymaster:
+		return t.last.open && depth == 1
+	case partFactory:
+		return t.last.open && depth == 2
+	case partNone, partExecution, partPostOp, partCompensate:
+		return false
+	default:
+		return false
 	}
 }
 
@@ -156,6 +180,9 @@ func (t *handleOpsTrace) classify(to common.Address, input []byte) (part, int) {
 func (t *handleOpsTrace) current() int { return min(t.validating, len(t.ops)-1) }
 
 func (t *handleOpsTrace) onExit(depth int, output []byte, gasUsed uint64, err error, _ bool) {
+	if t.record != nil {
+		t.record.Exit(err)
+	}
 	switch {
 	case depth == 0:
 		t.frameGas = gasUsed
@@ -164,12 +191,12 @@ func (t *handleOpsTrace) onExit(depth int, output []byte, gasUsed uint64, err er
 	case depth == 1 && t.last.open:
 		t.last.open, t.last.failed = false, err != nil
 		t.last.output = bytes.Clone(output)
-		t.record(gasUsed)
+		t.file(gasUsed)
 	}
 }
 
-// record files what the call that has just returned did.
-func (t *handleOpsTrace) record(gasUsed uint64) {
+// file notes what the call that has just returned did.
+func (t *handleOpsTrace) file(gasUsed uint64) {
 	op := &t.perOp[t.last.index]
 	var output []byte
 	if !t.last.failed {
@@ -187,9 +214,15 @@ func (t *handleOpsTrace) record(gasUsed uint64) {
 	}
 }
 
-// onOpcode sees the EntryPoint's own GAS, and the LOG1 that ends validation.
+// onOpcode sees the EntryPoint's own GAS, and the LOG1 that ends validation; it passes on what entities do.
 func (t *handleOpsTrace) onOpcode(_ uint64, op byte, gas, cost uint64, scope tracing.OpContext, _ []byte, depth int, _ error) {
-	if depth != 1 || t.reached {
+	if depth != 1 {
+		if t.record != nil {
+			t.record.Opcode(op, scope)
+		}
+		return
+	}
+	if t.reached {
 		return
 	}
 	switch vm.OpCode(op) {

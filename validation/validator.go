@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"baler/entrypoint"
 	"baler/erc7562"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
 )
 
@@ -26,16 +28,24 @@ type Validator struct {
 	chainID uint64
 	cfg     Config
 	hints   *hints
+	rules   ruleTables
+	tracing atomic.Bool // simulate by the node's tracer
+	memo    *memo
+	check   selfCheck
 }
 
 // New returns a validator over the source's chain.
 func New(source *evm.Source, cfg Config) *Validator {
-	return &Validator{
+	v := &Validator{
 		source:  source,
 		chainID: source.Config().ChainID.Uint64(),
 		cfg:     cfg.withDefaults(),
 		hints:   newHints(),
+		rules:   newRuleTables(),
+		memo:    newMemo(),
 	}
+	v.tracing.Store(cfg.Tracing == TracingAlways)
+	return v
 }
 
 // Source returns the state the validator runs on.
@@ -49,18 +59,23 @@ type Options struct {
 	NonceAhead uint64
 	// Block is the block the operation is meant for; nil: the one after the head, a second later.
 	Block *evm.Block
+	// First is the result of the operation's first validation, if this is a later one: the code that both visited must
+	// be the same (ERC-7562, COD-010). Only its CodeHashes are looked at.
+	First *Result
 }
 
 // Validate validates one operation on the state of the head's block. A refusal is a *[Refusal], in which errors.As finds
 // the *rejection.Rejection; any other error is not about the operation.
 func (v *Validator) Validate(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, op *userop.UserOperation, opts Options) (*Result, error) {
+	view := v.source.View(head)
+	key := memoKey(ep, op)
+	if res, err := v.recall(ctx, view, key, ep, op, opts); res != nil || err != nil {
+		return res, err
+	}
 	if err := v.cfg.Precheck(op, ep, v.chainID); err != nil {
 		return nil, asError(err)
 	}
-	view := v.source.View(head)
-	g := v.guess(ep, op)
-	accounts, slots := g.prefetchable()
-	if err := view.Prefetch(ctx, accounts, slots); err != nil {
+	if err := v.prefetch(ctx, view, ep, op); err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
 	}
 	f, err := v.facts(ctx, view, ep, op)
@@ -77,17 +92,26 @@ func (v *Validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 	if err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
 	}
-	res, err := v.judge(ep, op, sim)
-	if err != nil {
-		return nil, asError(err)
-	}
-	v.learn(ep, op, sim.run.ReadSet())
-	res.Hash = op.Hash(ep.Address, v.chainID, delegateOf(op, f.senderCode))
+	defer v.rules.release(sim.trace.record)
+	res := &Result{ReadSet: sim.reads, Created: sim.created, BlockHash: view.Hash(), BlockNumber: head.Number.Uint64()}
 	if err := v.stakes(ctx, view, ep, op, res); err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
 	}
-	res.Accessed = accessed(ep, op, v.cfg.Beneficiary, sim.run.ReadSet())
-	res.BlockHash, res.BlockNumber = view.Hash(), head.Number.Uint64()
+	if err := v.judge(ep, op, sim, res); err != nil {
+		return nil, asError(err)
+	}
+	if err := v.applyRules(ep, op, f, sim, opts.First, res); err != nil {
+		return nil, asError(err)
+	}
+	v.learn(ep, op, sim.reads)
+	res.Hash = op.Hash(ep.Address, v.chainID, delegateOf(op, f.senderCode))
+	res.Accessed = accessed(ep, op, v.cfg.Beneficiary, sim.reads)
+	if v.checkSample(ctx, head, ep, op) {
+		return v.Validate(ctx, head, ep, op, opts)
+	}
+	if err := v.remember(ctx, view, key, ep, op, opts, res); err != nil {
+		return nil, fmt.Errorf("validate: %w", err)
+	}
 	return res, nil
 }
 
@@ -168,8 +192,10 @@ func (v *Validator) facts(ctx context.Context, view *evm.View, ep entrypoint.Ent
 	if f.senderCode, err = view.Code(ctx, op.Sender); err != nil {
 		return f, err
 	}
-	if f.senderNonce, err = view.Nonce(ctx, op.Sender); err != nil {
-		return f, err
+	if op.Authorization != nil {
+		if f.senderNonce, err = view.Nonce(ctx, op.Sender); err != nil {
+			return f, err
+		}
 	}
 	if op.Factory != nil && !op.IsEIP7702() {
 		if f.factoryCode, err = view.Code(ctx, *op.Factory); err != nil {
@@ -185,13 +211,15 @@ func (v *Validator) facts(ctx context.Context, view *evm.View, ep entrypoint.Ent
 	return f, err
 }
 
-// simulation is the local run of an operation's validation.
+// simulation is one run of an operation's validation, in the local EVM or at the node.
 type simulation struct {
-	trace   *handleOpsTrace
-	run     *evm.Run
-	ret     []byte // what the EntryPoint reverted with
-	failed  error  // the EVM's error of the EntryPoint's frame
-	created []common.Address
+	trace        *handleOpsTrace
+	reads        *evm.ReadSet
+	rules        params.Rules // of the block it ran in
+	number, time uint64       // of that block
+	ret          []byte       // what the EntryPoint reverted with
+	failed       error        // the EVM's error of the EntryPoint's frame
+	created      []common.Address
 }
 
 // simulate runs handleOps with the one operation, up to the end of its validation.
@@ -207,24 +235,54 @@ func (v *Validator) simulate(ctx context.Context, view *evm.View, ep entrypoint.
 		}
 		run.Overrides = overrides
 	}
-	ops := []*userop.UserOperation{op}
-	data := entrypoint.EncodeHandleOps(ep.Version, ops, v.cfg.Beneficiary)
-	var sim simulation
-	err := view.Execute(ctx, run, func(r *evm.Run) error {
-		t := newTrace(ep, ops, v.cfg.Beneficiary)
-		t.stop = r.Stop
-		ret, _, err := r.Call(v.cfg.Beneficiary, ep.Address, nil, data, v.cfg.SimulationGas, t.hooks())
-		if evm.IsStateError(err) {
-			return err
-		}
-		sim = simulation{trace: t, run: r, ret: ret, failed: err, created: t.createdContracts(r)}
-		return nil
-	})
+	run.Block = v.blockFor(view, opts)
+	simulate := v.simulateHere
+	if v.tracing.Load() {
+		simulate = v.simulateByTracing
+	}
+	sim, err := simulate(ctx, view, ep, op, run)
 	if err != nil {
 		return nil, err
 	}
 	if sim.failed == nil && !sim.trace.reached {
 		return nil, fmt.Errorf("%w at %s: handleOps returned without validating", ErrNoEntryPoint, ep.Address)
+	}
+	return sim, nil
+}
+
+// blockFor returns the block that the operation is simulated in.
+func (v *Validator) blockFor(view *evm.View, opts Options) *evm.Block {
+	if opts.Block != nil {
+		return opts.Block
+	}
+	return new(evm.AfterHeader(v.source.Config(), view.Header()))
+}
+
+// simulateHere runs the operation's validation in the local EVM.
+func (v *Validator) simulateHere(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation, run evm.RunOptions) (*simulation, error) {
+	ops := []*userop.UserOperation{op}
+	data := entrypoint.EncodeHandleOps(ep.Version, ops, v.cfg.Beneficiary)
+	var sim simulation
+	record := v.rules.tracer()
+	err := view.Execute(ctx, run, func(r *evm.Run) error {
+		t := newTrace(ep, ops, v.cfg.Beneficiary)
+		t.stop = r.Stop
+		t.record = record
+		record.Reset(r.State().GetCode, entities(op)...)
+		ret, _, err := r.Call(v.cfg.Beneficiary, ep.Address, nil, data, v.cfg.SimulationGas, t.hooks())
+		if evm.IsStateError(err) {
+			return err
+		}
+		number, now := r.Block()
+		sim = simulation{
+			trace: t, reads: r.ReadSet(), rules: r.Rules(), number: number, time: now,
+			ret: ret, failed: err, created: t.createdContracts(r),
+		}
+		return nil
+	})
+	if err != nil {
+		v.rules.release(record)
+		return nil, err
 	}
 	return &sim, nil
 }
@@ -242,11 +300,11 @@ func nonceAhead(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, o
 }
 
 // judge turns a simulation into a result or a refusal.
-func (v *Validator) judge(ep entrypoint.EntryPoint, op *userop.UserOperation, sim *simulation) (*Result, error) {
+func (v *Validator) judge(ep entrypoint.EntryPoint, op *userop.UserOperation, sim *simulation, res *Result) error {
 	t := sim.trace
 	account, paymaster, dataErr := validationDataOf(ep.Version, op, t.perOp[0])
 	if account.HasAggregator() {
-		return nil, refuseAggregator(op, account.Aggregator)
+		return refuseAggregator(op, account.Aggregator)
 	}
 	if !t.reached {
 		_, refused := t.refuse(sim.ret)
@@ -256,34 +314,30 @@ func (v *Validator) judge(ep entrypoint.EntryPoint, op *userop.UserOperation, si
 		case "AA32":
 			withRange(refused.Rejection, paymaster)
 		}
-		return nil, refused
+		return refused
 	}
 	if dataErr != nil {
-		return nil, blame(rejection.New(rejection.EntryPointRejected, "%v", dataErr), op, erc7562.Sender)
+		return blame(rejection.New(rejection.EntryPointRejected, "%v", dataErr), op, erc7562.Sender)
 	}
 	both, err := entrypoint.Intersect(account, paymaster)
 	if err != nil {
-		return nil, blame(rejection.New(rejection.OutOfTimeRange, "%v", err), op, erc7562.Sender)
+		return blame(rejection.New(rejection.OutOfTimeRange, "%v", err), op, erc7562.Sender)
 	}
-	number, now := sim.run.Block()
-	if err := checkRange(op, both, number, now, v.cfg.ExpirySlack, v.cfg.ExpiryBlockSlack); err != nil {
-		return nil, err
+	if err := checkRange(op, both, sim.number, sim.time, v.cfg.ExpirySlack, v.cfg.ExpiryBlockSlack); err != nil {
+		return err
 	}
-	res := &Result{
-		ValidAfter: both.ValidAfter, ValidUntil: both.ValidUntil, InBlocks: both.Blocks,
-		Prefund: op.MaxCost(), Created: sim.created, ReadSet: sim.run.ReadSet(),
-		FactoryGasUsed:   t.perOp[0].factoryGas,
-		AccountGasUsed:   t.perOp[0].accountGas,
-		PaymasterGasUsed: t.perOp[0].paymasterGas,
-		ContextSize:      contextSize(t.perOp[0]),
-	}
+	res.ValidAfter, res.ValidUntil, res.InBlocks = both.ValidAfter, both.ValidUntil, both.Blocks
+	res.Prefund = op.MaxCost()
+	res.FactoryGasUsed, res.AccountGasUsed = t.perOp[0].factoryGas, t.perOp[0].accountGas
+	res.PaymasterGasUsed = t.perOp[0].paymasterGas
+	res.ContextSize = contextSize(t.perOp[0])
 	used := t.gasUsed(ep.Version, op)
+	if t.traced {
+		used = tracedGas(op, &t.perOp[0], &res.Sender.Deposit)
+	}
 	res.VerificationGasUsed, res.PaymasterVerificationGasUsed = used.verification, used.paymaster
 	res.PreOpGas = used.preOp + op.PreVerificationGas
-	if err := v.checkMeasured(op, res); err != nil {
-		return nil, err
-	}
-	return res, nil
+	return v.checkMeasured(op, res)
 }
 
 // checkMeasured applies the limits that need to know what validation used.

@@ -1,0 +1,37 @@
+package validation
+
+import (
+	"context"
+
+	"baler/entrypoint"
+	"baler/evm"
+	"baler/userop"
+
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
+)
+
+// prefetch reads what an operation's validation will need: for a sender that is known, what validations with its entities
+// read before, in one round trip; for another one also what the node's access list of the operation names, in a second.
+func (v *Validator) prefetch(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation) error {
+	g := v.guess(ep, op)
+	if op.Authorization != nil {
+		g.nonce(op.Sender)
+	}
+	if v.hints.knows(op.Sender) {
+		return view.PrefetchReads(ctx, []*evm.ReadSet{g.reads})
+	}
+	return view.PrefetchCall(ctx, []*evm.ReadSet{g.reads}, v.message(ep, op))
+}
+
+// message is the transaction that bundles the one operation, as it is simulated: by nobody, for nothing.
+func (v *Validator) message(ep entrypoint.EntryPoint, op *userop.UserOperation) evm.Message {
+	m := evm.Message{
+		From: v.cfg.Beneficiary, To: ep.Address, Gas: min(v.cfg.SimulationGas, params.MaxTxGas),
+		Data: entrypoint.EncodeHandleOps(ep.Version, []*userop.UserOperation{op}, v.cfg.Beneficiary),
+	}
+	if op.Authorization != nil {
+		m.Authorizations = []types.SetCodeAuthorization{*op.Authorization}
+	}
+	return m
+}

@@ -1,0 +1,140 @@
+package validation_test
+
+import (
+	"testing"
+
+	"baler/entrypoint"
+	"baler/evm"
+	"baler/userop"
+	"baler/validation"
+)
+
+// Admission takes at most three sequential round trips for an operation of which nothing is known, on a node that has
+// never been asked anything; at most one at a new head for an account and contracts that are known. All requests count,
+// whatever they are for.
+func TestRoundTripsOfAdmission(t *testing.T) {
+	for name, lacks := range map[string][]string{
+		"plain node": nil,
+		"a node without access lists and simulations": {"eth_createAccessList", "eth_simulateV1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachVersion(t, func(t *testing.T, f *fixture, v userop.Version) {
+				ep := entrypoint.Canonical(v)
+				fresh := f.account(v, 1)
+				f.fund(fresh.address)
+				plain, sponsored := f.deployed(v, 2), f.deployed(v, 3)
+				subjects := map[string]func() *userop.UserOperation{
+					"plain":     func() *userop.UserOperation { return f.sign(f.op(plain)) },
+					"creating":  func() *userop.UserOperation { return f.sign(creating(fresh, f.op(fresh))) },
+					"sponsored": func() *userop.UserOperation { return f.sign(f.sponsored(f.op(sponsored), 0, 0)) },
+				}
+				if v != userop.V06 {
+					key := f.chain.Keys()[3+int(v)]
+					subjects["delegated"] = func() *userop.UserOperation { return f.signHash(f.delegated(v, key), key) }
+				}
+				for kind, subject := range subjects {
+					node := &tripNode{Node: newPlainNode(f.node, lacks...)}
+					validator := validation.New(evm.NewSource(node, f.chain.ChainConfig(), evm.Options{}), validation.Config{SampleEvery: -1})
+					admit := func(most int, when string, op *userop.UserOperation) {
+						t.Helper()
+						f.mine()
+						node.trips, node.requests = 0, 0
+						if _, err := validator.Validate(t.Context(), f.head(), ep, op, validation.Options{}); err != nil {
+							t.Errorf("%s, %s: %v", kind, when, err)
+						}
+						if node.trips > most {
+							t.Errorf("%s, %s: have %d round trips (%d requests), want at most %d", kind, when, node.trips, node.requests, most)
+						}
+						t.Logf("%s, %s: %d round trips, %d requests", kind, when, node.trips, node.requests)
+					}
+					op := subject()
+					admit(3, "first seen", op)
+					admit(1, "the same, at a new head", op)
+					other := *op
+					other.VerificationGasLimit++
+					if other.Paymaster != nil {
+						f.responsored(&other)
+					}
+					if kind == "delegated" {
+						f.signHash(&other, f.chain.Keys()[3+int(v)])
+					} else {
+						f.sign(&other)
+					}
+					admit(1, "another of a known account", &other)
+				}
+			})
+		})
+	}
+}
+
+// With a node that has nothing but eth_ methods, of these not all, operations and bundles are validated.
+func TestAPlainNodeIsEnough(t *testing.T) {
+	f := newFixture(t, validation.Config{})
+	node := newPlainNode(f.node, "eth_simulateV1", "eth_createAccessList", "eth_config")
+	v := validation.New(evm.NewSource(node, f.chain.ChainConfig(), evm.Options{}), validation.Config{SampleEvery: 1})
+	for _, version := range userop.Versions() {
+		ep := entrypoint.Canonical(version)
+		a, b := f.deployed(version, 1), f.deployed(version, 2)
+		good, bad := f.sign(f.op(a)), f.signWith(f.op(b), f.chain.Keys()[7])
+		if err := v.Prepare(t.Context(), f.head(), ep, []*userop.UserOperation{good, bad}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := v.Validate(t.Context(), f.head(), ep, good, validation.Options{}); err != nil {
+			t.Errorf("%v: %v", version, err)
+		}
+		if _, err := v.Validate(t.Context(), f.head(), ep, bad, validation.Options{}); err == nil {
+			t.Errorf("%v: have a wrong signature accepted", version)
+		}
+		result, err := v.ValidateBundle(t.Context(), f.head(), f.bundle(version, good, bad))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(result.Failed) != 1 || result.Failed[0].Index != 1 || len(result.Ops) != 1 {
+			t.Errorf("%v: have %+v, want the second to fail", version, result)
+		}
+	}
+}
+
+// Where the state of some of many operations has changed, they are run again without asking the node one by one.
+func TestAChangedPoolIsRevalidatedInAFewRoundTrips(t *testing.T) {
+	f := newFixture(t, validation.Config{})
+	ep := entrypoint.Canonical(userop.V07)
+	node := &tripNode{Node: f.node}
+	source := evm.NewSource(node, f.chain.ChainConfig(), evm.Options{Settlement: 2})
+	v := validation.New(source, validation.Config{SampleEvery: -1})
+	ops := f.pending(ep, 40)
+	validate := func() (refused int) {
+		t.Helper()
+		for _, op := range ops {
+			if _, err := v.Validate(t.Context(), f.head(), ep, op, validation.Options{}); err != nil {
+				refused++
+			}
+		}
+		return refused
+	}
+	// Twice, the second time with code that is settled: it is not read again to compare, but it is to run.
+	for range 3 {
+		validate()
+		v.Forget()
+		f.mine()
+		f.mine()
+	}
+	if refused := validate(); refused != 0 {
+		t.Fatalf("have %d refused, want none", refused)
+	}
+	f.sendBundle(f.bundle(userop.V07, ops[:10]...))
+	node.trips = 0
+	if err := v.Prepare(t.Context(), f.head(), ep, ops); err != nil {
+		t.Fatal(err)
+	}
+	// What is mined has a used nonce and an account that is there; the factory's nonce, which creations look at, is another
+	// for all.
+	before := v.MemoStats()
+	if refused := validate(); refused != 10 {
+		t.Errorf("have %d refused, want the 10 that are mined", refused)
+	}
+	// One for what was read before, one for the code of the accounts that are new, one for what running takes.
+	if after := v.MemoStats(); node.trips > 3 || after.Stale-before.Stale != 40 {
+		t.Errorf("have %d round trips and %d run again, want at most 3, and all 40", node.trips, after.Stale-before.Stale)
+	}
+}
