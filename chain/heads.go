@@ -96,6 +96,12 @@ func (f *Follower) link(ancestor int, joined []*types.Header) []Update {
 	return updates
 }
 
+// passed reports whether the head is a block below the last one.
+func (f *Follower) passed(head *types.Header) bool {
+	at := f.index(head.Hash())
+	return at >= 0 && at < len(f.chain)-1
+}
+
 func (f *Follower) index(hash common.Hash) int {
 	for i, header := range slices.Backward(f.chain) {
 		if header.Hash() == hash {
@@ -174,6 +180,9 @@ func (c *Client) follow(ctx context.Context, heads *Client, follower *Follower, 
 		case <-ticker.C:
 			head, err = follower.source.Latest(ctx)
 		case head = <-pushed:
+			if follower.passed(head) { // pushed before the last look, or the chain went back to it: the node knows
+				head, err = follower.source.Latest(ctx)
+			}
 		}
 	}
 }

@@ -113,6 +113,27 @@ func TestAKnownHeadIsNoUpdate(t *testing.T) {
 	}
 }
 
+// A subscription's queue may hold heads from before the last look at the node: they are no reorg.
+func TestAPassedHeadIsKnownAsOne(t *testing.T) {
+	tree := newBlockTree()
+	follower := &Follower{source: tree}
+	old := tree.child(tree.all[0])
+	tip := tree.child(tree.child(old))
+	for _, head := range []*types.Header{tree.all[0], tip} {
+		if _, err := follower.Advance(t.Context(), head); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, test := range map[string]struct {
+		head *types.Header
+		want bool
+	}{"passed": {old, true}, "the last": {tip, false}, "another branch": {tree.child(old), false}, "next": {tree.child(tip), false}} {
+		if have := follower.passed(test.head); have != test.want {
+			t.Errorf("%s: have %v, want %v", name, have, test.want)
+		}
+	}
+}
+
 func TestALongOutageIsAGapAndIsNotWalked(t *testing.T) {
 	tree := newBlockTree()
 	follower := &Follower{source: tree}

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
+	"baler/chain"
+	"baler/entrypoint"
 	"baler/event"
 	"baler/pool"
 	"baler/rejection"
+	"baler/rpc"
 	"baler/store"
 
 	"github.com/cenkalti/backoff/v5"
@@ -37,8 +41,10 @@ func (n *Node) enqueue(writes ...store.Write) {
 
 // keep makes an accepted operation durable; only then it is acknowledged. One that cannot be kept is not accepted.
 func (n *Node) keep(ctx context.Context, op *pool.Operation) error {
+	n.config.Boundary("operation pooled")
 	err := n.config.Store.Commit(ctx, store.PutOperation(op))
 	if err == nil {
+		n.config.Boundary("operation kept")
 		return nil
 	}
 	n.pool.do(func(p *pool.Pool) []pool.Removed {
@@ -48,28 +54,43 @@ func (n *Node) keep(ctx context.Context, op *pool.Operation) error {
 	return fmt.Errorf("keep operation %s: %w", op.Hash, err)
 }
 
-// restore validates what the store kept and puts it back into the pool, at the first head. The operations that live
-// transactions hold are claimed for their senders before anybody else can take them.
+// kept returns when an operation that is in the pool is durable: whoever sent it first may still be waiting for that.
+func (n *Node) kept(ctx context.Context, hash common.Hash) error {
+	var op *pool.Operation
+	n.pool.look(func(p *pool.Pool) { op = p.Get(hash) })
+	if op == nil { // mined or removed meanwhile
+		return nil
+	}
+	if err := n.config.Store.Commit(ctx, store.PutOperation(op)); err != nil {
+		return fmt.Errorf("keep operation %s: %w", hash, err)
+	}
+	return nil
+}
+
+// restore validates what the store kept and puts it back into the pool, at the first head. What was mined in blocks
+// that this chain does not have was not mined. The operations that live transactions hold are claimed for their
+// senders before anybody else can take them.
 func (n *Node) restore(ctx context.Context) error {
 	reputation, err := n.config.Store.Reputation()
 	if err != nil {
 		n.log.Error("reputations could not be read, all begin anew", "err", err)
 	}
 	n.pool.do(func(p *pool.Pool) []pool.Removed { return p.SetReputation(reputation) })
-	kept, err := n.kept()
+	n.recall()
+	orphans, err := n.orphans(ctx)
 	if err != nil {
 		return err
 	}
+	lost := n.unmine(orphans)
+	kept, err := n.stored()
+	if err != nil {
+		return err
+	}
+	kept = append(kept, lost...)
 	began := time.Now()
-	back := 0
-	for _, op := range kept {
-		ok, err := n.readmit(ctx, op)
-		if err != nil {
-			return err
-		}
-		if ok {
-			back++
-		}
+	back, err := n.readmit(ctx, kept)
+	if err != nil {
+		return err
 	}
 	if len(kept) > 0 {
 		n.log.Info("operations restored", "kept", len(kept), "valid", back, "took", time.Since(began).Round(time.Millisecond))
@@ -81,9 +102,56 @@ func (n *Node) restore(ctx context.Context) error {
 	return nil
 }
 
-// kept returns the operations of the store, per sender in the order of their nonces. A damaged record is left out, and
-// named.
-func (n *Node) kept() ([]*pool.Operation, error) {
+// recall reads back what was mined in the blocks that a reorg may still reach.
+func (n *Node) recall() {
+	oldest := n.oldestReorged()
+	for m, err := range n.config.Store.Latest() {
+		if err != nil {
+			n.log.Error("a mined operation could not be read back", "err", err)
+			continue
+		}
+		if m.Block < oldest {
+			return
+		}
+		mined := minedOperation{entryPoint: m.EntryPoint, inclusion: rpc.Inclusion{
+			BlockNumber: m.Block, BlockHash: m.BlockHash, TransactionHash: m.Transaction,
+		}}
+		if m.Operation != nil {
+			mined.op = m.Operation.Op
+		}
+		n.history.add(m.Hash, mined)
+	}
+}
+
+// oldestReorged is the number of the oldest block that a reorg is expected to reach.
+func (n *Node) oldestReorged() uint64 {
+	head := n.head.Load().number()
+	return head - min(head, chain.ReorgDepth)
+}
+
+// orphans returns the blocks in which operations were mined, as far as is remembered, and which are not of this chain. It
+// asks until the node answers: without the answer operations would be lost.
+func (n *Node) orphans(ctx context.Context) ([]block, error) {
+	var blocks []block
+	var numbers []uint64
+	for b := range n.history.since(n.oldestReorged()) {
+		blocks, numbers = append(blocks, b), append(numbers, b.number)
+	}
+	canonical, err := backoff.Retry(ctx, func() ([]common.Hash, error) { return n.chain.Canonical(ctx, numbers) }, backoff.WithMaxElapsedTime(0))
+	if err != nil {
+		return nil, err
+	}
+	var gone []block
+	for i, b := range blocks {
+		if canonical[i] != b.hash {
+			gone = append(gone, b)
+		}
+	}
+	return gone, nil
+}
+
+// stored returns the operations of the store. A damaged record is left out, and named.
+func (n *Node) stored() ([]*pool.Operation, error) {
 	var list []*pool.Operation
 	for op, err := range n.config.Store.Operations() {
 		switch {
@@ -95,29 +163,74 @@ func (n *Node) kept() ([]*pool.Operation, error) {
 			list = append(list, op)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b *pool.Operation) int {
+	return list, nil
+}
+
+// readmit puts operations back into the pool, per sender in the order of their nonces, as far as they are still valid. What
+// was mined meanwhile is told as mined. An error is the node's trouble that did not pass.
+func (n *Node) readmit(ctx context.Context, ops []*pool.Operation) (back int, err error) {
+	slices.SortStableFunc(ops, func(a, b *pool.Operation) int {
 		if by := a.Op.Sender.Cmp(b.Op.Sender); by != 0 {
 			return by
 		}
 		return a.Op.Nonce.Cmp(&b.Op.Nonce)
 	})
-	return list, nil
+	refused := make(map[common.Hash]*rejection.Rejection)
+	gone := make(map[common.Hash]*pool.Operation)
+	for _, op := range ops {
+		_, err := backoff.Retry(ctx, func() (common.Hash, error) {
+			hash, err := n.admit(ctx, op.EntryPoint, op.Op)
+			if _, no := errors.AsType[*rejection.Rejection](err); no {
+				return hash, backoff.Permanent(err)
+			}
+			return hash, err
+		}, backoff.WithMaxElapsedTime(0))
+		r, no := errors.AsType[*rejection.Rejection](err)
+		switch {
+		case no:
+			refused[op.Hash], gone[op.Hash] = r, op
+		case err != nil:
+			return back, err
+		default:
+			back++
+		}
+	}
+	if err := n.tellMined(ctx, gone); err != nil {
+		return back, err
+	}
+	for hash := range gone {
+		n.sink(event.OperationRemoved{Hash: hash, Reason: "not valid any more: " + refused[hash].Message, Code: int(refused[hash].Kind)})
+	}
+	return back, nil
 }
 
-// readmit puts one operation back into the pool if it is still valid. An error is the node's trouble that did not pass.
-func (n *Node) readmit(ctx context.Context, op *pool.Operation) (bool, error) {
-	_, err := backoff.Retry(ctx, func() (common.Hash, error) {
-		hash, err := n.admit(ctx, op.EntryPoint, op.Op)
-		if _, refused := errors.AsType[*rejection.Rejection](err); refused {
-			return hash, backoff.Permanent(err)
+// maxTopics is how many operations are looked for in one request for logs.
+const maxTopics = 100
+
+// tellMined looks for operations in the chain's logs, and takes those that are there out of the map.
+func (n *Node) tellMined(ctx context.Context, ops map[common.Hash]*pool.Operation) error {
+	head := n.head.Load().number()
+	for hashes := range slices.Chunk(slices.Collect(maps.Keys(ops)), maxTopics) {
+		logs, err := backoff.Retry(ctx, func() ([]types.Log, error) {
+			return n.chain.LogsSince(ctx, head-min(head, n.config.LookupBlocks), n.entryPointAddresses(),
+				[]common.Hash{entrypoint.TopicUserOperationEvent}, hashes)
+		}, backoff.WithMaxElapsedTime(0))
+		if err != nil {
+			return err
 		}
-		return hash, err
-	}, backoff.WithMaxElapsedTime(0))
-	if refused, ok := errors.AsType[*rejection.Rejection](err); ok {
-		n.sink(event.OperationRemoved{Hash: op.Hash, Reason: "not valid any more: " + refused.Message})
-		return false, nil
+		for i := range logs {
+			mined, err := entrypoint.ParseUserOperationEvent(&logs[i])
+			if err != nil {
+				n.log.Warn("an operation event was not understood", "tx", logs[i].TxHash, "err", err)
+				continue
+			}
+			if op := ops[mined.UserOpHash]; op != nil {
+				n.tell(&logs[i], mined, op)
+				delete(ops, mined.UserOpHash)
+			}
+		}
 	}
-	return err == nil, err
+	return nil
 }
 
 // rememberMined writes down where an operation of ours was mined.
@@ -132,10 +245,10 @@ func (n *Node) rememberMined(hash common.Hash, m minedOperation, op *pool.Operat
 }
 
 // forgetMined takes back what the store knows of blocks that left the chain, and keeps again what returned to the pool.
-func (n *Node) forgetMined(blocks []*types.Header, revived []*pool.Operation) {
+func (n *Node) forgetMined(blocks []block, revived []*pool.Operation) {
 	writes := make([]store.Write, 0, len(blocks)+len(revived))
-	for _, block := range blocks {
-		writes = append(writes, store.Unmine(block.Hash()))
+	for _, b := range blocks {
+		writes = append(writes, store.Unmine(b.hash))
 	}
 	for _, op := range revived {
 		writes = append(writes, store.PutOperation(op))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/big"
+	"slices"
 
 	"baler/bundlesender"
 	"baler/event"
@@ -28,8 +29,8 @@ func (w *worker) do(ctx context.Context, effect bundlesender.Effect) {
 			cancel()
 		}
 	case bundlesender.Submit:
-		bundle := w.bundles[e.Seq]
-		w.task(func() { w.submit(ctx, e, bundle) })
+		bundle, waiting := w.bundles[e.Seq], w.machine.Watch()
+		w.task(func() { w.submit(ctx, e, bundle, waiting) })
 	case bundlesender.Cancel:
 		w.task(func() { w.cancel(ctx, e) })
 	case bundlesender.Observe:
@@ -67,6 +68,7 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 	ctx, cancel := context.WithCancel(ctx)
 	w.aborts[e.Seq] = cancel
 	w.task(func() {
+		moves := w.node.moves.Load()
 		proposal, err := w.proposal(ctx, e)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -75,25 +77,40 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: bundlesender.ProposerError})
 			return
 		}
-		w.node.pool.remove(proposal.Removed)
+		unsure := w.remove(proposal.Removed, moves)
 		for _, skip := range proposal.Skipped {
 			w.node.sink(skippedBy(w.key.Address(), skip))
 		}
 		if proposal.Bundle != nil && w.node.history.elsewhere(proposal.Bundle.Hashes(), common.Hash{}) {
 			// A block came while the bundle was made, with one of its operations: it would revert.
-			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: bundlesender.NoneLeftAfterSimulation, Claimed: proposal.Bundle.Hashes()})
+			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: bundlesender.NoneLeftAfterSimulation, Claimed: append(unsure, proposal.Bundle.Hashes()...)})
 			return
 		}
 		if proposal.Bundle == nil {
-			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: nothingReason(proposal.Reason)})
+			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: nothingReason(proposal.Reason), Claimed: unsure})
 			return
 		}
 		w.node.sink(proposedBy(w.key.Address(), proposal.Bundle))
+		w.node.config.Boundary("bundle proposed")
 		w.inbox.post(message{bundle: proposal.Bundle, event: bundlesender.BundleReady{
 			Seq: e.Seq, Fees: proposal.Bundle.Fees, GasLimit: proposal.Bundle.GasLimit,
-			Operations: proposal.Bundle.Hashes(), Claimed: proposal.Bundle.Hashes(),
+			Operations: proposal.Bundle.Hashes(), Claimed: append(unsure, proposal.Bundle.Hashes()...),
 		}})
 	})
+}
+
+// remove takes out of the pool what the proposer found invalid, unless the chain has moved meanwhile: then the next
+// proposal judges again. It returns what stays, claimed.
+func (w *worker) remove(removals []proposer.Removal, moves uint64) []common.Hash {
+	if w.node.still(moves) {
+		w.node.pool.remove(removals)
+		return nil
+	}
+	hashes := make([]common.Hash, len(removals))
+	for i, r := range removals {
+		hashes[i] = r.Hash
+	}
+	return hashes
 }
 
 // proposal builds a bundle on the current head.
@@ -110,7 +127,7 @@ func (w *worker) proposal(ctx context.Context, e bundlesender.Propose) (*propose
 	return w.proposer.Propose(ctx, proposer.Request{
 		Builder: w.builder, Head: head.header, BaseFee: head.baseFee, Priority: priority, Floor: e.Floor,
 		Beneficiary: w.beneficiary(), Balance: balance, ClaimUntil: head.number() + claimBlocks, Exclude: e.Exclude,
-		Deferred: w.node.suspicion.deferred(head.number()), MaxOps: w.node.suspicion.limit(w.builder),
+		Deferred: w.node.suspicion.deferred(head.number()), Apart: w.node.suspicion.apart(head.number()), MaxOps: w.node.suspicion.limit(w.builder), Cut: w.node.suspicion.cut,
 	})
 }
 
@@ -142,7 +159,7 @@ func (w *worker) beneficiary() common.Address {
 }
 
 // submit signs the bundle and relays it. The machine hears of the signed transaction before the relay does.
-func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *proposer.Bundle) {
+func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *proposer.Bundle, waiting []bundlesender.Attempt) {
 	outcome := bundlesender.Submitted{Attempt: e.Attempt.ID, Outcome: bundlesender.NotSent}
 	if bundle == nil {
 		w.post(outcome)
@@ -162,7 +179,7 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 	}
 	w.node.config.Boundary("bundle journaled")
 	hints := w.hints(bundle)
-	w.inbox.post(message{signed: signedTx{tx, hints}, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
+	w.inbox.post(message{signed: signedTx{tx: tx, hints: hints}, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
 	answer := txsender.Send(ctx, w.relay, tx, hints)
 	w.node.config.Boundary("bundle relayed")
 	sent := event.BundleSent{
@@ -175,6 +192,10 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 	}
 	w.node.sink(sent)
 	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer)
+	if outcome.Outcome == bundlesender.AlreadyKnown && slices.ContainsFunc(waiting, func(a bundlesender.Attempt) bool { return a.Hash == tx.Hash() }) {
+		// The same bytes as an attempt that was given up: it waits where it waited, and nothing has replaced it.
+		outcome.Outcome = bundlesender.ReplacementUnderpriced
+	}
 	w.suspect(outcome.Outcome, e.Attempt.Operations, answer.Text)
 	w.post(outcome)
 }
@@ -232,6 +253,7 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 		return
 	}
 	attempt := bundlesender.Attempt{ID: e.Attempt, Kind: bundlesender.KindCancellation, Nonce: e.Nonce, Block: head.number()}
+	w.node.config.Boundary("cancellation signed")
 	if err := w.journal.Signed(ctx, attempt, tx); err != nil {
 		w.node.log.Error("a signed cancellation could not be written down; it is not sent", "signer", w.builder, "err", err)
 		w.post(outcome)
@@ -357,6 +379,7 @@ func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
 func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	receipt := w.mined[e.Hash]
 	delete(w.mined, e.Hash)
+	w.node.config.Boundary("transaction mined")
 	if !e.Reverted { // of a reverted bundle the machine itself releases what is in no other transaction
 		w.node.pool.look(func(p *pool.Pool) { p.Release(w.builder, e.Operations) })
 	}
@@ -367,9 +390,10 @@ func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	w.node.sink(w.node.accounting(w.key.Address(), receipt, len(e.Operations)))
 	if receipt.Status == types.ReceiptStatusSuccessful && e.Kind == bundlesender.KindBundle {
 		w.node.suspicion.mined(w.builder)
+		w.learn(e.Attempt, e.Operations, e.Hash)
 	}
 	if signed, ok := w.sent[e.Attempt]; ok && receipt.Status == types.ReceiptStatusFailed && len(e.Operations) > 0 {
-		w.task(func() { w.onRevert(ctx, e, receipt, signed.tx) })
+		w.onRevert(ctx, e, receipt, signed.tx)
 	}
 }
 

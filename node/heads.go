@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"baler/chain"
@@ -30,7 +31,12 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 		n.log.Error("a head was not understood", "err", err)
 		return nil
 	}
-	n.unmine(update.Removed)
+	n.moves.Add(1)
+	defer n.moves.Add(1)
+	lost, err := n.takeBack(ctx, update)
+	if err != nil {
+		return nil // the end, not the node's failure
+	}
 	if n.interested() {
 		logs, err := n.operationLogs(ctx, update.Head)
 		if ctx.Err() != nil {
@@ -59,6 +65,9 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 		}
 		close(n.started)
 	}
+	if _, err := n.readmit(ctx, lost); err != nil {
+		return nil // the end, not the node's failure
+	}
 	if next.number()%reputationBlocks == 0 {
 		n.keepReputation()
 	}
@@ -68,6 +77,11 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 	return nil
 }
 
+// still reports whether the pool and the head have belonged together since moves had this value. While a block is taken
+// in, the pool knows already that an operation is mined, and the head's state does not: the next operation of the sender
+// then seems to leave a gap. What was refused in between says nothing about the operation.
+func (n *Node) still(moves uint64) bool { return moves%2 == 0 && n.moves.Load() == moves }
+
 // interested reports whether a block's logs can matter: operations wait here, or were mined not long ago.
 func (n *Node) interested() bool {
 	var waiting int
@@ -75,24 +89,49 @@ func (n *Node) interested() bool {
 	return waiting > 0
 }
 
-// unmine takes back what the blocks that left the chain had settled.
-func (n *Node) unmine(removed []*types.Header) {
-	if len(removed) == 0 {
-		return
+// takeBack takes back what blocks that left the chain had settled. It returns the operations that were mined there and are
+// not in the pool again by themselves: they were mined before this process was born, or before a gap.
+func (n *Node) takeBack(ctx context.Context, update chain.Update) ([]*pool.Operation, error) {
+	gone := make([]block, len(update.Removed))
+	for i, header := range update.Removed {
+		gone[i] = block{header.Number.Uint64(), header.Hash()}
 	}
-	lowest := removed[len(removed)-1].Number.Uint64()
-	for _, header := range removed {
-		n.history.unmine(header.Hash())
+	if update.Gap && n.head.Load() != nil { // at the first head the store is asked
+		orphans, err := n.orphans(ctx)
+		if err != nil {
+			return nil, err
+		}
+		gone = append(gone, orphans...)
 	}
+	return n.unmine(gone), nil
+}
+
+// unmine takes back what the blocks had settled, and returns the operations that are not in the pool again by themselves.
+func (n *Node) unmine(gone []block) (lost []*pool.Operation) {
+	if len(gone) == 0 {
+		return nil
+	}
+	lowest, highest := gone[0].number, gone[0].number
+	for _, b := range gone {
+		lowest, highest = min(lowest, b.number), max(highest, b.number)
+	}
+	ours := n.history.unmine(gone)
 	var revived []*pool.Operation
-	n.pool.do(func(p *pool.Pool) (gone []pool.Removed) {
-		revived, gone = p.Reorg(lowest-1, removed[0].Number.Uint64()+claimBlocks)
-		return gone
+	n.pool.do(func(p *pool.Pool) (removed []pool.Removed) {
+		revived, removed = p.Reorg(lowest-1, highest+claimBlocks)
+		for hash, m := range ours {
+			ep, served := n.entryPoint(m.entryPoint)
+			if served && p.Get(hash) == nil {
+				lost = append(lost, &pool.Operation{Op: m.op, Hash: hash, EntryPoint: ep})
+			}
+		}
+		return removed
 	})
-	n.forgetMined(removed, revived)
-	for _, op := range revived {
+	n.forgetMined(gone, slices.Concat(revived, lost))
+	for _, op := range slices.Concat(revived, lost) {
 		n.sink(event.OperationRevived{Hash: op.Hash})
 	}
+	return lost
 }
 
 // operationLogs reads the UserOperationEvents of a block, and asks again while the node fails.
@@ -119,26 +158,33 @@ func (n *Node) settleLogs(logs []types.Log) {
 			n.log.Warn("an operation event was not understood", "tx", log.TxHash, "err", err)
 			continue
 		}
-		record := minedOperation{entryPoint: log.Address, inclusion: rpc.Inclusion{
-			BlockNumber: log.BlockNumber, BlockHash: log.BlockHash, TransactionHash: log.TxHash,
-		}}
 		var ours *pool.Operation
 		n.pool.do(func(p *pool.Pool) []pool.Removed {
-			if ours = p.Get(mined.UserOpHash); ours != nil {
-				record.op = ours.Op
-			}
+			ours = p.Get(mined.UserOpHash)
 			return p.Mined(pool.Inclusion{
 				EntryPoint: log.Address, Sender: mined.Sender, Nonce: mined.Nonce, Hash: mined.UserOpHash, Block: log.BlockNumber,
 			})
 		})
-		n.history.add(mined.UserOpHash, record)
-		n.rememberMined(mined.UserOpHash, record, ours)
-		if record.op != nil {
-			n.sink(event.OperationMined{
-				Hash: mined.UserOpHash, Tx: log.TxHash, Block: log.BlockNumber, Success: mined.Success,
-				GasUsed: mined.ActualGasUsed, GasCost: mined.ActualGasCost,
-			})
-		}
+		n.tell(log, mined, ours)
+	}
+}
+
+// tell remembers where an operation is mined, and says so if it was ours.
+func (n *Node) tell(log *types.Log, mined entrypoint.UserOperationEvent, ours *pool.Operation) {
+	record := minedOperation{entryPoint: log.Address, inclusion: rpc.Inclusion{
+		BlockNumber: log.BlockNumber, BlockHash: log.BlockHash, TransactionHash: log.TxHash,
+	}}
+	if ours != nil {
+		record.op = ours.Op
+		n.config.Boundary("operation mined")
+	}
+	n.history.add(mined.UserOpHash, record)
+	n.rememberMined(mined.UserOpHash, record, ours)
+	if ours != nil {
+		n.sink(event.OperationMined{
+			Hash: mined.UserOpHash, Tx: log.TxHash, Block: log.BlockNumber, Success: mined.Success,
+			GasUsed: mined.ActualGasUsed, GasCost: mined.ActualGasCost,
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"sync"
 
 	"baler/rpc"
@@ -14,6 +15,12 @@ type minedOperation struct {
 	op         *userop.UserOperation // nil: it never was in our pool
 	entryPoint common.Address
 	inclusion  rpc.Inclusion
+}
+
+// block names a block.
+type block struct {
+	number uint64
+	hash   common.Hash
 }
 
 // history remembers the operations last mined, so that a wallet that polls for its receipt costs the node nothing while
@@ -56,23 +63,48 @@ func (h *history) get(hash common.Hash) (minedOperation, bool) {
 // elsewhere reports whether one of the operations is mined in another transaction than the given: a bundle that holds
 // it would revert.
 func (h *history) elsewhere(operations []common.Hash, tx common.Hash) bool {
+	_, _, taken := h.takenElsewhere(operations, tx)
+	return taken
+}
+
+// takenElsewhere returns the first of the operations that is mined in another transaction than the given, and that
+// transaction.
+func (h *history) takenElsewhere(operations []common.Hash, tx common.Hash) (operation, other common.Hash, taken bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, hash := range operations {
 		if m, ok := h.mined[hash]; ok && m.inclusion.TransactionHash != tx {
-			return true
+			return hash, m.inclusion.TransactionHash, true
 		}
 	}
-	return false
+	return common.Hash{}, common.Hash{}, false
 }
 
-// unmine forgets what the block held: it left the canonical chain.
-func (h *history) unmine(block common.Hash) {
+// since returns the blocks from a number on in which the remembered operations were mined.
+func (h *history) since(number uint64) map[block]struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for hash, m := range h.mined {
-		if m.inclusion.BlockHash == block {
-			delete(h.mined, hash)
+	blocks := make(map[block]struct{})
+	for _, m := range h.mined {
+		if m.inclusion.BlockNumber >= number {
+			blocks[block{m.inclusion.BlockNumber, m.inclusion.BlockHash}] = struct{}{}
 		}
 	}
+	return blocks
+}
+
+// unmine forgets what the blocks held: they left the canonical chain. It returns what of it was ours.
+func (h *history) unmine(blocks []block) map[common.Hash]minedOperation {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ours := make(map[common.Hash]minedOperation)
+	for hash, m := range h.mined {
+		if slices.Contains(blocks, block{m.inclusion.BlockNumber, m.inclusion.BlockHash}) {
+			delete(h.mined, hash)
+			if m.op != nil {
+				ours[hash] = m
+			}
+		}
+	}
+	return ours
 }

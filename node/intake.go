@@ -44,18 +44,12 @@ func (n *Node) validated(ctx context.Context, at *head, hash common.Hash, ep ent
 	keep func(context.Context, *pool.Operation) error,
 ) (common.Hash, error) {
 	admitted := &pool.Operation{Op: op, Hash: hash, EntryPoint: ep, AddedBlock: at.number(), AddedTime: at.header.Time}
-	var known bool
-	var err error
-	n.pool.look(func(p *pool.Pool) {
-		known, err = p.Precheck(admitted)
-		admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
-	})
-	if err != nil || known {
-		return hash, n.rejected(admitted, err)
-	}
-	result, err := n.validator.inner.Validate(ctx, at.header, ep, op, validation.Options{NonceAhead: admitted.NonceAhead})
+	known, result, err := n.judge(ctx, admitted)
 	if err != nil {
 		return hash, n.rejected(admitted, err)
+	}
+	if known {
+		return hash, n.kept(ctx, hash)
 	}
 	n.describe(admitted, result)
 	var added pool.Added
@@ -76,6 +70,30 @@ func (n *Node) validated(ctx context.Context, at *head, hash common.Hash, ep ent
 		n.sink(event.OperationAdded{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce, Replaced: added.Replaced})
 	}
 	return hash, nil
+}
+
+// judgements is how often an operation is judged while the chain moves under it.
+const judgements = 3
+
+// judge applies the cheap refusals and validation. A refusal that a step of the chain came between is judged again.
+func (n *Node) judge(ctx context.Context, admitted *pool.Operation) (known bool, result *validation.Result, err error) {
+	op, ep := admitted.Op, admitted.EntryPoint
+	for range judgements {
+		moves := n.moves.Load()
+		at := n.head.Load()
+		admitted.AddedBlock, admitted.AddedTime = at.number(), at.header.Time
+		n.pool.look(func(p *pool.Pool) {
+			known, err = p.Precheck(admitted)
+			admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
+		})
+		if err == nil && !known {
+			result, err = n.validator.inner.Validate(ctx, at.header, ep, op, validation.Options{NonceAhead: admitted.NonceAhead})
+		}
+		if err == nil || n.still(moves) {
+			break
+		}
+	}
+	return known, result, err
 }
 
 // operationHash is the operation's hash. An EIP-7702 sender that brings no authorization has its delegate on chain.

@@ -68,6 +68,19 @@ func (m *mempool) Release(_ context.Context, builder string, hashes []common.Has
 	return nil
 }
 
+// operations returns those of the operations that are in the pool.
+func (m *mempool) operations(hashes []common.Hash) map[common.Hash]*pool.Operation {
+	found := make(map[common.Hash]*pool.Operation, len(hashes))
+	m.look(func(p *pool.Pool) {
+		for _, hash := range hashes {
+			if op := p.Get(hash); op != nil {
+				found[hash] = op
+			}
+		}
+	})
+	return found
+}
+
 // remove takes out what the proposer found invalid.
 func (m *mempool) remove(removals []proposer.Removal) {
 	for _, r := range removals {

@@ -91,6 +91,7 @@ type Node struct {
 	head    atomic.Pointer[head]
 	started chan struct{} // closed with the first head
 	next    atomic.Uint64 // worker whose turn it is for a manual call
+	moves   atomic.Uint64 // odd while a step of the chain is taken; see still
 }
 
 // ErrConfig says that a node cannot be made of its configuration.

@@ -133,7 +133,7 @@ func (n *Node) AddUserOperations(ctx context.Context, ep entrypoint.EntryPoint, 
 		if err != nil {
 			return err
 		}
-		if err := n.addUnchecked(at, ep, op, hash, infos); err != nil {
+		if err := n.addUnchecked(ctx, at, ep, op, hash, infos); err != nil {
 			return fmt.Errorf("userOps[%d]: %w", i, err)
 		}
 	}
@@ -151,7 +151,7 @@ func entitiesOf(op *userop.UserOperation) []common.Address {
 	return all
 }
 
-func (n *Node) addUnchecked(at *head, ep entrypoint.EntryPoint, op *userop.UserOperation, hash common.Hash,
+func (n *Node) addUnchecked(ctx context.Context, at *head, ep entrypoint.EntryPoint, op *userop.UserOperation, hash common.Hash,
 	infos map[common.Address]entrypoint.DepositInfo,
 ) error {
 	admitted := &pool.Operation{
@@ -177,9 +177,13 @@ func (n *Node) addUnchecked(at *head, ep entrypoint.EntryPoint, op *userop.UserO
 		return n.rejected(admitted, err)
 	}
 	n.pool.report(added.Removed)
-	if !added.Known {
-		n.sink(event.OperationAdded{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce, Replaced: added.Replaced})
+	if added.Known {
+		return nil
 	}
+	if err := n.keep(ctx, admitted); err != nil {
+		return err
+	}
+	n.sink(event.OperationAdded{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce, Replaced: added.Replaced})
 	return nil
 }
 

@@ -116,13 +116,13 @@ func (n *Node) GasPrice(ctx context.Context) (*rpc.GasPrice, error) {
 }
 
 // required is the least that an operation must offer for a block with the base fee: what the proposer asks for a first
-// bundle, and validation's own floor.
+// bundle, what that bundle pays itself (with less it would make a loss), and validation's own floor.
 func (n *Node) required(baseFee, priority uint256.Int) gas.Fees {
 	c := &n.config.Proposer
 	bundle := gas.BundleFees(baseFee, priority, gas.Fees{}, c.BaseFeeOverheadPercent, c.PriorityFeeOverheadPercent)
+	asked := gas.Max(bundle, gas.RequiredFees(c.PriorityFeeMode, bundle, baseFee, false))
 	v := &n.config.Validation
-	return gas.Max(gas.RequiredFees(c.PriorityFeeMode, bundle, baseFee, false),
-		gas.Fees{MaxFee: v.MinMaxFee, MaxPriority: v.MinPriorityFee})
+	return gas.Max(asked, gas.Fees{MaxFee: v.MinMaxFee, MaxPriority: v.MinPriorityFee})
 }
 
 // steepest returns the base fee after full blocks, by the chain's own rule: after n of them it cannot be higher.

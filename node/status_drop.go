@@ -88,9 +88,12 @@ func (n *Node) inFlight(hash common.Hash) error {
 
 // matches refuses a request that would deploy or delegate the account in another way than the operation it drops.
 func (n *Node) matches(request, pending *userop.UserOperation) error {
-	if limits := n.config.Validation.Limits; limits.MaxVerificationGas != 0 && request.VerificationGasLimit >= limits.MaxVerificationGas {
-		return rejection.New(rejection.InvalidFields, "verificationGasLimit: have %d, want lower than %d",
-			request.VerificationGasLimit, limits.MaxVerificationGas)
+	limit := n.config.Validation.Limits.MaxVerificationGas
+	if limit == 0 {
+		limit = erc7562.DefaultLimits().MaxVerificationGas
+	}
+	if request.VerificationGasLimit >= limit {
+		return rejection.New(rejection.InvalidFields, "verificationGasLimit: have %d, want lower than %d", request.VerificationGasLimit, limit)
 	}
 	if have, want := creationOf(request), creationOf(pending); have != want {
 		return rejection.New(rejection.InvalidFields, "factory and factoryData: want those of the operation to drop, or none if it has none")

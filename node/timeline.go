@@ -84,7 +84,7 @@ func (t *timeline) record(e event.Event) []rpc.Notice {
 			notices = append(notices, rpc.OperationNotice{Hash: hash, Entry: entry})
 		}
 	}
-	if added, ok := e.(event.OperationAdded); ok && added.Replaced != nil {
+	if added, ok := e.(event.OperationAdded); ok && added.Replaced != nil && t.find(*added.Replaced) != nil {
 		successor := at.entry(eventReplaced)
 		successor.Other = &added.Hash
 		t.tell(*added.Replaced, successor)
@@ -128,7 +128,12 @@ func (t *timeline) place(hash common.Hash, name string) (s *story, accepted bool
 // move changes where the story stands.
 func (s *story) move(entry rpc.TimelineEntry, accepted bool) {
 	switch entry.Event {
-	case eventAdded, eventRevived, eventReleased:
+	case eventAdded:
+		// It is told when the operation is durable: a bundle may have been quicker.
+		if s.stage == stageNone || s.stage == stageRefused || s.stage == stageRemoved {
+			s.standing = standing{}
+		}
+	case eventRevived, eventReleased:
 		s.standing = standing{}
 	case eventSkipped:
 		s.reason = entry.Reason
@@ -140,7 +145,7 @@ func (s *story) move(entry rpc.TimelineEntry, accepted bool) {
 		s.standing = standing{stage: stageSubmitted, tx: *entry.Transaction}
 	case eventRefused:
 		if s.stage != stageSubmitted {
-			s.standing = standing{reason: entry.Reason}
+			s.standing = standing{reason: "its bundle was refused: " + entry.Cause}
 		}
 	case eventReverted: // told when its cause was found: meanwhile it may have moved on
 		if s.stage == stageNone || s.stage == stageSubmitted && s.tx == *entry.Transaction {

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"strings"
+
 	"baler/event"
 	"baler/rpc"
 	"baler/txsender"
@@ -74,7 +76,7 @@ func (m moment) entryOf(e event.Event) (rpc.TimelineEntry, []common.Hash) {
 		return x, e.Hashes
 	case event.BundleReverted:
 		x := m.entry(eventReverted)
-		x.Block, x.Signer, x.Transaction, x.Reason = e.Block, &e.Signer, &e.Tx, e.Cause
+		x.Block, x.Signer, x.Transaction, x.Reason = e.Block, &e.Signer, &e.Tx, revertCause(e.Cause)
 		return x, e.Hashes
 	case event.HeadSeen, event.SenderMoved, event.BundleMined, event.Alert:
 		return rpc.TimelineEntry{}, nil // about no single operation
@@ -106,7 +108,8 @@ func (m moment) sent(e event.BundleSent) (rpc.TimelineEntry, []common.Hash) {
 		name = eventRefused
 	}
 	x := m.entry(name)
-	x.Signer, x.Transaction, x.Nonce, x.Fees, x.Cause, x.Reason = &e.Signer, &e.Tx, &e.Nonce, &e.Fees, e.Answer, e.Text
+	// The node's own words (e.Text) may tell of its operator's affairs: a timeline is for users.
+	x.Signer, x.Transaction, x.Nonce, x.Fees, x.Cause = &e.Signer, &e.Tx, &e.Nonce, &e.Fees, e.Answer
 	return x, e.Hashes
 }
 
@@ -153,6 +156,14 @@ func (m moment) sentNotice(e event.BundleSent) rpc.Notice {
 		n.EntryPoint, n.Expected = &e.EntryPoint, new(uint256.Int).Set(&e.ExpectedProfit)
 	}
 	return n
+}
+
+// revertCause is a cause as users may read it: one that was not found may hold the text of an internal error.
+func revertCause(cause string) string {
+	if word, _, found := strings.Cut(cause, ": "); found && word == "unknown" {
+		return word
+	}
+	return cause
 }
 
 // refusedBundle reports whether the node did not take the transaction.

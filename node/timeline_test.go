@@ -58,12 +58,14 @@ func TestAStoryIsToldFromReceivedToMined(t *testing.T) {
 		{event.OperationAdded{Hash: op}, "added", standing{}},
 		{
 			event.OperationSkipped{Hash: op, Signer: signer, Cause: "max fee too low", Reason: "max fee too low: have 1, want 2"},
-			"skipped(max fee too low)", standing{reason: "max fee too low: have 1, want 2"},
+			"skipped(max fee too low)",
+			standing{reason: "max fee too low: have 1, want 2"},
 		},
 		{event.BundleProposed{Signer: signer, Hashes: both}, "bundled", standing{stage: stageBundled}},
 		{
 			sent(first, "replacement-underpriced", "too low"),
-			"refused(replacement-underpriced)", standing{reason: "too low"},
+			"refused(replacement-underpriced)",
+			standing{reason: "its bundle was refused: replacement-underpriced"},
 		},
 		{event.BundleProposed{Signer: signer, Hashes: both}, "bundled", standing{stage: stageBundled}},
 		{sent(first, "accepted", ""), "sent(accepted)", standing{stage: stageSubmitted, tx: first}},
@@ -133,6 +135,28 @@ func TestAnEntryHasTheNumbersBehindItsReason(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, lines.of(op)); diff != "" {
 		t.Errorf("story (-want +have):\n%s", diff)
+	}
+}
+
+// Whoever knows an operation's hash can read its story: what a node or an internal error said of the operator's affairs
+// is not in it.
+func TestAStoryHoldsNoInternalText(t *testing.T) {
+	t.Parallel()
+	const secret = "dial tcp 10.1.2.3:8545: balance 42"
+	lines := newTimeline(10, new(clock).now)
+	op := hashOf(1)
+	for _, e := range []event.Event{
+		event.BundleSent{Hashes: one(op), Answer: "unknown", Text: secret},
+		event.BundleSent{Hashes: one(op), Answer: "insufficient-funds", Text: secret},
+		event.BundleReverted{Hashes: one(op), Cause: "unknown: " + secret},
+	} {
+		lines.record(e)
+	}
+	now, _ := lines.standing(op)
+	for _, text := range []string{fmt.Sprintf("%+v", lines.of(op)), now.reason} {
+		if strings.Contains(text, "42") {
+			t.Errorf("have %s", text)
+		}
 	}
 }
 
@@ -234,12 +258,23 @@ func TestTheTimelineKeepsItsBounds(t *testing.T) {
 		for range rapid.IntRange(1, 200).Draw(t, "events") {
 			h := hash.Draw(t, "operation")
 			e := rapid.SampledFrom([]event.Event{
-				event.OperationReceived{Hash: h}, event.OperationRejected{Hash: h}, event.OperationAdded{Hash: h},
+				event.OperationReceived{Hash: h},
+				event.OperationRejected{Hash: h},
+				event.OperationAdded{Hash: h},
 				event.OperationAdded{Hash: h, Replaced: new(hash.Draw(t, "replaced"))},
-				event.OperationSkipped{Hash: h, Cause: "a"}, event.OperationSkipped{Hash: h, Cause: "b"}, event.OperationRemoved{Hash: h},
-				event.OperationMined{Hash: h}, event.OperationRevived{Hash: h}, event.BundleProposed{Hashes: one(h)},
-				event.BundleSent{Hashes: one(h), Answer: "accepted", Tx: hashOf(9)}, event.BundleSent{Hashes: one(h), Answer: "rejected"},
-				event.OperationsReleased{Hashes: one(h)}, event.BundleReverted{Hashes: one(h)}, event.HeadSeen{}, event.SenderMoved{}, event.Alert{},
+				event.OperationSkipped{Hash: h, Cause: "a"},
+				event.OperationSkipped{Hash: h, Cause: "b"},
+				event.OperationRemoved{Hash: h},
+				event.OperationMined{Hash: h},
+				event.OperationRevived{Hash: h},
+				event.BundleProposed{Hashes: one(h)},
+				event.BundleSent{Hashes: one(h), Answer: "accepted", Tx: hashOf(9)},
+				event.BundleSent{Hashes: one(h), Answer: "rejected"},
+				event.OperationsReleased{Hashes: one(h)},
+				event.BundleReverted{Hashes: one(h)},
+				event.HeadSeen{},
+				event.SenderMoved{},
+				event.Alert{},
 			}).Draw(t, "event")
 			lines.record(e)
 			checkTimeline(t, lines)

@@ -41,9 +41,10 @@ type worker struct {
 	mined   map[common.Hash]*types.Receipt      // until settled
 	calls   map[bundlesender.CallID]chan<- manualAnswer
 	nextID  bundlesender.CallID
-	looked  bool  // for foreign transactions
+	looked  bool          // for foreign transactions
+	gap     bool          // blocks may have left the chain unseen
 	held    []common.Hash // by the resumed transactions
-	failed  error // the journal takes nothing more
+	failed  error         // the journal takes nothing more
 
 	status struct { // a copy for readers outside the loop
 		sync.Mutex
@@ -64,6 +65,8 @@ type message struct {
 type signedTx struct {
 	tx    *types.Transaction
 	hints txsender.Hints
+
+	learnt bool // what rivals took of it is known
 }
 
 // manualAnswer is the outcome of debug_bundler_sendBundleNow.
@@ -189,6 +192,7 @@ func (w *worker) step(ctx context.Context, e bundlesender.Event) {
 		w.failed = err
 		return
 	}
+	w.node.config.Boundary("step written")
 	for _, effect := range effects {
 		w.do(ctx, effect)
 	}
@@ -217,7 +221,7 @@ func (w *worker) restartInterval() {
 func (w *worker) onHead(ctx context.Context, update chain.Update) {
 	head := bundlesender.Head{Number: update.Head.Number.Uint64(), Hash: update.Head.Hash()}
 	w.extendClaims(head.Number)
-	reorged := w.reorged(update)
+	reorged := w.reorged(ctx, update)
 	if !w.looked || len(reorged) > 0 || len(w.machine.Watch()) > 0 {
 		observation, err := w.observe(ctx, head.Hash, reorged)
 		if ctx.Err() != nil {
@@ -233,13 +237,37 @@ func (w *worker) onHead(ctx context.Context, update chain.Update) {
 }
 
 // reorged returns the settled attempts whose block has left the chain.
-func (w *worker) reorged(update chain.Update) []bundlesender.AttemptID {
-	if len(update.Removed) == 0 {
+func (w *worker) reorged(ctx context.Context, update chain.Update) []bundlesender.AttemptID {
+	w.gap = w.gap || update.Gap
+	settled := w.machine.Settled()
+	if w.gap && len(settled) > 0 {
+		return w.vanished(ctx, update.Head.Hash(), settled)
+	}
+	w.gap = false
+	var ids []bundlesender.AttemptID
+	for _, attempt := range settled {
+		if slices.ContainsFunc(update.Removed, func(h *types.Header) bool { return h.Hash() == attempt.MinedHash }) {
+			ids = append(ids, attempt.ID)
+		}
+	}
+	return ids
+}
+
+// vanished asks for the settled attempts' receipts: which blocks left the chain before this head is not known.
+func (w *worker) vanished(ctx context.Context, head common.Hash, settled []bundlesender.Attempt) []bundlesender.AttemptID {
+	hashes := make([]common.Hash, len(settled))
+	for i, attempt := range settled {
+		hashes[i] = attempt.Hash
+	}
+	seen, err := w.node.chain.Observe(ctx, head, w.key.Address(), hashes)
+	if err != nil {
+		w.node.log.Warn("looking for settled transactions failed; it is tried again at the next head", "signer", w.builder, "err", err)
 		return nil
 	}
+	w.gap = false
 	var ids []bundlesender.AttemptID
-	for _, attempt := range w.machine.Settled() {
-		if slices.ContainsFunc(update.Removed, func(h *types.Header) bool { return h.Hash() == attempt.MinedHash }) {
+	for _, attempt := range settled {
+		if receipt := seen.Receipts[attempt.Hash]; receipt == nil || receipt.BlockHash != attempt.MinedHash {
 			ids = append(ids, attempt.ID)
 		}
 	}
@@ -276,9 +304,7 @@ func (w *worker) observe(ctx context.Context, block common.Hash, reorged []bundl
 		}
 		if w.node.history.elsewhere(attempt.Operations, attempt.Hash) {
 			observation.Hit = append(observation.Hit, attempt.ID)
-			if !attempt.Hit {
-				w.node.suspicion.raced(w.builder, len(attempt.Operations))
-			}
+			w.learn(attempt.ID, attempt.Operations, attempt.Hash)
 		}
 	}
 	observation.Dropped = w.dropped(ctx, watched, seen)
@@ -304,6 +330,10 @@ func (w *worker) dropped(ctx context.Context, watched []bundlesender.Attempt, se
 	}
 	w.missed[newest.Hash]++
 	if w.missed[newest.Hash] > 1 {
+		if newest.Kind == bundlesender.KindBundle && newest.Status == bundlesender.StatusUnknown {
+			// The node has never had it: what it answered, and nobody understood, was a refusal.
+			w.node.suspicion.refused(w.builder, newest.Operations, w.node.head.Load().number())
+		}
 		return []bundlesender.AttemptID{newest.ID}
 	}
 	w.relayAgain(ctx, newest.ID)

@@ -150,15 +150,32 @@ func (p *Pool) judge(e *entry, reason Reason, culprit erc7562.Entity) (banned co
 		return common.Address{}
 	}
 	p.absolve(e, culprit)
-	guilty, ok := e.guilty(culprit)
-	if reason == ValidationFailed || !ok {
+	if reason == ValidationFailed {
 		return common.Address{}
 	}
-	p.update(guilty, func(s *standing) { *s = standing{seen: p.config.BanOpsSeenPenalty} }) // GREP-040
+	return p.condemn(e.Operation, culprit)
+}
+
+// condemn bans the entity that made a bundle fail (GREP-040), and returns its address if it is banned now.
+func (p *Pool) condemn(op *Operation, culprit erc7562.Entity) (banned common.Address) {
+	guilty, ok := op.guilty(culprit)
+	if !ok {
+		return common.Address{}
+	}
+	p.update(guilty, func(s *standing) { *s = standing{seen: p.config.BanOpsSeenPenalty} })
 	if p.status(guilty) != Banned {
 		return common.Address{} // it is on the list of those that are always allowed
 	}
 	return guilty
+}
+
+// Blame is for an operation that made a bundle revert on chain and has left the pool since: the entity that failed is
+// banned as if the operation were removed for it now. It returns the operations that leave with it.
+func (p *Pool) Blame(op *Operation, culprit erc7562.Entity) []Removed {
+	if banned := p.condemn(op, culprit); banned != (common.Address{}) {
+		return p.purge(banned)
+	}
+	return nil
 }
 
 // absolve takes back what the entities that did not fail were charged with when the operation came in: the paymaster

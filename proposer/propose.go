@@ -149,6 +149,10 @@ func (p *Proposer) build(ctx context.Context, req Request, ep entrypoint.EntryPo
 	if len(paying) == 0 {
 		return built{reason: NoneLeftAfterFeeFilter, skipped: c.skipped}, nil
 	}
+	c.setApart(paying, req.Apart)
+	if req.Cut != nil {
+		paying = c.cut(paying, req.Cut)
+	}
 	if err := p.choose(ctx, req, ep, c, paying); err != nil {
 		return built{}, err
 	}

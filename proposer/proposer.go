@@ -115,6 +115,11 @@ type Request struct {
 	Exclude []common.Hash
 	// Deferred are operations under suspicion of making bundles fail: they are skipped for now.
 	Deferred []common.Hash
+	// Apart are suspects whose turn it is: the first of them that can be bundled is bundled alone.
+	Apart []common.Hash
+	// Cut leaves the operations that may be in one bundle with the first, and says how many at most (0: not limited);
+	// they pay enough, and the best paying is first. Nil: all. See [Rivals.Cut].
+	Cut func([]*pool.Operation) ([]*pool.Operation, int)
 	// MaxOps bounds this bundle below Config.MaxBundleSize; 0: it does not.
 	MaxOps int
 }

@@ -42,6 +42,7 @@ const (
 	UnderSuspicion                          // bundles with it were refused; it is tried again later
 	InLaterBundle                           // it waits in a transaction of the signer with a later nonce
 	LossMaking                              // the bundle that held it was not profitable enough, wei
+	RacedApart                              // rivals take it much more, or much less, often than the first of the bundle
 )
 
 // String returns the reason in words.
@@ -87,6 +88,8 @@ func (r SkipReason) String() string {
 		return "in a later bundle of this signer"
 	case LossMaking:
 		return "bundle not profitable"
+	case RacedApart:
+		return "rivals take it more or less often than the others"
 	default:
 		return fmt.Sprintf("skip reason %d", uint8(r))
 	}
@@ -101,7 +104,7 @@ func (s Skip) String() string {
 		return fmt.Sprintf("%v: %v", s.Reason, s.About)
 	case DepositShort:
 		return fmt.Sprintf("%v: %v, have %v, want %v", s.Reason, s.About, s.Have.Dec(), s.Want.Dec())
-	case ListEnded, NodeTrouble, InLaterBundle, UnderSuspicion:
+	case ListEnded, NodeTrouble, InLaterBundle, UnderSuspicion, RacedApart:
 		return s.Reason.String()
 	default:
 		return fmt.Sprintf("%v: have %v, want %v", s.Reason, s.Have.Dec(), s.Want.Dec())
@@ -114,7 +117,7 @@ func (r SkipReason) afterSimulation() bool {
 	case ContextReached, NotYetValid, ExpiresSoon, DepositShort, TouchesOther, NeedsAggregator, NodeTrouble:
 		return true
 	case MaxFeeTooLow, PriorityFeeTooLow, GasLimitReached, BalanceReached, BundleFull, BytesReached, ListEnded,
-		SenderInBundle, PredecessorAbsent, InLaterBundle, UnderSuspicion, BudgetReached, LossMaking:
+		SenderInBundle, PredecessorAbsent, InLaterBundle, UnderSuspicion, BudgetReached, LossMaking, RacedApart:
 		return false
 	default:
 		return false

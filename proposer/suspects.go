@@ -16,8 +16,7 @@ import (
 // and is to be removed: a healthy operation would have to meet that many outages in a row, each of them over by the time
 // another bundle is sent.
 //
-// The same halving serves against rivals that take operations out of our bundles: the fewer a bundle has, the less is
-// lost with it. Suspects is pure: blocks are its clock. It is not safe for concurrent use.
+// Suspects is pure: blocks are its clock. It is not safe for concurrent use.
 type Suspects struct {
 	config SuspectsConfig
 	limits map[string]int // by builder; absent: no limit
@@ -63,6 +62,20 @@ func (s *Suspects) Deferred(block uint64) []common.Hash {
 	return deferred
 }
 
+// Apart lists the suspects that were refused alone while others were accepted and whose wait is over, in order of their
+// hashes. Each is to be tried alone: in a bundle with others it would take these along, and be found again only by
+// splitting again.
+func (s *Suspects) Apart(block uint64) []common.Hash {
+	var apart []common.Hash
+	for hash, x := range s.known {
+		if x.strikes > 0 && block > x.until {
+			apart = append(apart, hash)
+		}
+	}
+	slices.SortFunc(apart, common.Hash.Cmp)
+	return apart
+}
+
 // Refused: a bundle was refused, or reverted on chain, for a reason that names no operation.
 func (s *Suspects) Refused(builder string, ops []common.Hash, block uint64) {
 	if len(ops) != 1 {
@@ -84,8 +97,8 @@ func (s *Suspects) deferral(x *suspect) uint64 {
 	return min(s.config.DeferBlocks<<min(x.strikes, 32), s.config.MaxDefer)
 }
 
-// Raced: a rival took operations out of the builder's bundle.
-func (s *Suspects) Raced(builder string, ops int) { s.halve(builder, ops) }
+// Shrink: a bundle reverted for its size, out of gas: the next is half as large.
+func (s *Suspects) Shrink(builder string, ops int) { s.halve(builder, ops) }
 
 func (s *Suspects) halve(builder string, size int) {
 	limit := max(1, size/2)

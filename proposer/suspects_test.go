@@ -139,10 +139,10 @@ func TestOnePoisonedOperationDelaysTheOthersByLogarithmicallyManyBlocks(t *testi
 	}
 }
 
-func TestARivalMakesBundlesSmallerAndPeaceLetsThemGrow(t *testing.T) {
+func TestShrunkBundlesGrowAgainWhenTheyAreMined(t *testing.T) {
 	s := NewSuspects(SuspectsConfig{NoLimit: 32})
 	for _, want := range []int{16, 8, 4, 2, 1, 1} {
-		if s.Raced("b", max(1, 2*want)); s.Limit("b") != want {
+		if s.Shrink("b", max(1, 2*want)); s.Limit("b") != want {
 			t.Errorf("have limit %d, want %d", s.Limit("b"), want)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -174,6 +175,43 @@ func (s *Store) History() iter.Seq2[*MinedOperation, error] {
 			}
 			if err == nil && m == nil {
 				continue // forgotten or unmined meanwhile
+			}
+			if !yield(m, err) {
+				return
+			}
+		}
+	}
+}
+
+// Latest returns the mined operations that are remembered, newest first. A damaged one is an error, and the others follow it.
+func (s *Store) Latest() iter.Seq2[*MinedOperation, error] {
+	return func(yield func(*MinedOperation, error) bool) {
+		if s == nil {
+			return
+		}
+		for before := number(math.MaxUint64); before != nil; {
+			var hash, record []byte
+			err := s.guard(func() error {
+				return s.db.View(func(tx *bbolt.Tx) error {
+					cursor := tx.Bucket(bucketMinedOrder).Cursor()
+					if key, _ := cursor.Seek(before); key == nil {
+						before, hash = cursor.Last()
+					} else {
+						before, hash = cursor.Prev()
+					}
+					before = slices.Clone(before)
+					if hash != nil {
+						record = slices.Clone(tx.Bucket(bucketMined).Get(hash))
+					}
+					return nil
+				})
+			})
+			if err == nil && before == nil {
+				return
+			}
+			var m *MinedOperation
+			if err == nil {
+				m, err = readMined(record)
 			}
 			if !yield(m, err) {
 				return

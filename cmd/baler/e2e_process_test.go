@@ -154,7 +154,7 @@ func TestTheBundlerRecoversWhenItsNodeWasAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			chain := startChain(t, interval())
-			between := startProxy(t, chain.HTTPURL())
+			between := startProxy(t, chain.HTTPURL(), 0)
 			var flags []string
 			if subscribe {
 				flags = []string{"--node-ws", between.through(chain.WSURL())}
@@ -191,10 +191,31 @@ func TestTheBundlerRecoversWhenItsNodeWasAway(t *testing.T) {
 	}
 }
 
+// With a node far away a proposal takes longer than a block: heads and mined operations come while it is made.
+func TestAFarNodeLosesNoOperation(t *testing.T) {
+	t.Parallel()
+	chain := startChain(t, interval())
+	between := startProxy(t, chain.HTTPURL(), blockTime/4)
+	p, url := startNode(t, chain, between.through(chain.HTTPURL()), "--node-ws", between.through(chain.WSURL()))
+	w := newWorld(t, chain, url)
+	accounts := slices.Concat(w.deployedAccounts(t, userop.V07, 3), w.deployedAccounts(t, userop.V08, 3))
+	var hashes []common.Hash
+	for range 4 { // consecutive nonces of each
+		hashes = append(hashes, w.sendOneEach(t, accounts)...)
+	}
+	w.checkOnceEach(t, hashes)
+	w.checkSigners(t, 2)
+	for _, line := range p.stderr.lines() {
+		if strings.Contains(line, "operation removed") || strings.Contains(line, "revived") {
+			t.Errorf("want no operation lost, and no reorg: %s", line)
+		}
+	}
+}
+
 func TestTheNodeEndsWhileItsNodeIsAway(t *testing.T) {
 	t.Parallel()
 	chain := startChain(t, interval())
-	between := startProxy(t, chain.HTTPURL())
+	between := startProxy(t, chain.HTTPURL(), 0)
 	p, url := startNode(t, chain, between.through(chain.HTTPURL()))
 	w := newWorld(t, chain, url)
 	a := w.newAccounts(t, userop.V07, 1)[0]

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // proxy stands between the bundler and its node, and can fall silent.
@@ -15,14 +16,16 @@ type proxy struct {
 	address string // host:port
 	target  string
 
+	lag time.Duration // of everything that comes from the node
+
 	mu     sync.Mutex
 	silent bool
 	open   map[net.Conn]struct{}
 	group  sync.WaitGroup
 }
 
-// startProxy forwards connections to the server of a URL.
-func startProxy(t *testing.T, target string) *proxy {
+// startProxy forwards connections to the server of a URL. What the server answers arrives later by the lag.
+func startProxy(t *testing.T, target string, lag time.Duration) *proxy {
 	t.Helper()
 	parsed, err := url.Parse(target)
 	if err != nil {
@@ -32,7 +35,7 @@ func startProxy(t *testing.T, target string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{address: listener.Addr().String(), target: parsed.Host, open: make(map[net.Conn]struct{})}
+	p := &proxy{address: listener.Addr().String(), target: parsed.Host, lag: lag, open: make(map[net.Conn]struct{})}
 	p.group.Go(func() { p.accept(context.WithoutCancel(t.Context()), listener) })
 	t.Cleanup(func() {
 		_ = listener.Close()
@@ -60,7 +63,7 @@ func (p *proxy) accept(ctx context.Context, listener net.Listener) {
 			continue
 		}
 		p.keep(up)
-		p.group.Go(func() { p.pipe(conn, up) })
+		p.group.Go(func() { p.pipe(&late{conn, p.lag}, up) })
 		p.group.Go(func() { p.pipe(up, conn) })
 	}
 }
@@ -73,10 +76,25 @@ func (p *proxy) keep(conn net.Conn) bool {
 	return !p.silent
 }
 
-func (p *proxy) pipe(to, from net.Conn) {
-	_, _ = io.Copy(to, from)
+func (p *proxy) pipe(to io.WriteCloser, from net.Conn) {
+	_, _ = io.Copy(struct{ io.Writer }{to}, from)
 	_ = to.Close()
 	_ = from.Close()
+}
+
+// late is the far end of a long line.
+type late struct {
+	net.Conn
+
+	lag time.Duration
+}
+
+// Write implements io.Writer.
+func (l *late) Write(b []byte) (int, error) {
+	if l.lag > 0 {
+		<-time.After(l.lag)
+	}
+	return l.Conn.Write(b)
 }
 
 // hangUp closes every connection.
