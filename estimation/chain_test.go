@@ -54,7 +54,7 @@ func newHarness(t testing.TB) *harness {
 	}
 	t.Cleanup(eth.Close)
 	source := evm.NewSource(eth.Client(), evm.ChainConfigFor(chain.ChainID()), evm.Options{})
-	return &harness{t: t, chain: chain, eth: eth, contracts: chain.Contracts(), estimator: New(source, Config{MaxCallGas: 3_000_000}), validator: validation.New(source, validation.Config{})}
+	return &harness{t: t, chain: chain, eth: eth, contracts: chain.Contracts(), estimator: New(source, Config{MaxCallGas: 3_000_000}), validator: validation.New(source, validation.Config{Unsafe: true})}
 }
 
 // on is the harness for a subtest.

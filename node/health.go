@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"baler/event"
 	"baler/pool"
+	"baler/validation"
 
 	"github.com/ethereum/go-ethereum/common"
 )
@@ -32,6 +34,13 @@ type SenderHealth struct {
 	Doing  string         `json:"doing"` // what it waits for the answer of: a proposal, submission, cancellation or observation
 }
 
+// onDisagreement says loudly that the local EVM and the node's do not agree. Validation then falls back to tracing where
+// the settings and the node allow it.
+func (n *Node) onDisagreement(d validation.Disagreement) {
+	n.disagreement.Store(&d)
+	n.sink(event.Alert{Kind: "local EVM disagrees with the node", Text: d.String()})
+}
+
 // Health reports whether the node sees its chain.
 func (n *Node) Health(context.Context) (any, bool) {
 	report := Health{Status: "ok", ChainID: n.config.ChainID}
@@ -43,6 +52,9 @@ func (n *Node) Health(context.Context) (any, bool) {
 		if age > staleHead {
 			report.Status = fmt.Sprintf("no new block for %s", age.Round(time.Second))
 		}
+	}
+	if d := n.disagreement.Load(); d != nil && report.Status == "ok" {
+		report.Status = "the local EVM disagrees with the node: " + d.String()
 	}
 	n.pool.look(func(p *pool.Pool) { report.Operations = p.Len() })
 	for _, w := range n.workers {

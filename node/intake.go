@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"baler/entrypoint"
+	"baler/erc7562"
 	"baler/event"
 	"baler/pool"
 	"baler/rejection"
@@ -113,13 +114,14 @@ func (n *Node) operationHash(ctx context.Context, at *head, ep entrypoint.EntryP
 func (n *Node) describe(op *pool.Operation, result *validation.Result) {
 	op.ValidAfter, op.ValidUntil, op.ValidityInBlocks = result.ValidAfter, result.ValidUntil, result.InBlocks
 	op.Aggregator, op.Prefund, op.VerificationGasUsed = result.Aggregator, result.Prefund, result.VerificationGasUsed
+	op.AssociatedStorageIn, op.CodeHashes = result.AssociatedStorageIn, result.CodeHashes
 	op.Staked = pool.Staked{Sender: n.staked(&result.Sender), Factory: n.staked(result.Factory), Paymaster: n.staked(result.Paymaster)}
 }
 
 // staked applies SREP-010 of ERC-7562: at least MIN_STAKE_VALUE, locked for at least MIN_UNSTAKE_DELAY.
 func (n *Node) staked(info *validation.StakeInfo) bool {
-	limits := &n.config.Pool
-	return info != nil && info.Staked && !info.Stake.Lt(&limits.MinStake) && info.UnstakeDelaySec >= limits.MinUnstakeDelay
+	limits := erc7562.StakeLimits{MinStake: n.config.Pool.MinStake, MinUnstakeDelay: n.config.Pool.MinUnstakeDelay}
+	return info != nil && limits.Staked(info.Staked, &info.Stake, info.UnstakeDelaySec)
 }
 
 // rejected reports a refusal, and passes the error on.

@@ -88,10 +88,11 @@ type Node struct {
 	sink      event.Sink
 	log       *slog.Logger
 
-	head    atomic.Pointer[head]
-	started chan struct{} // closed with the first head
-	next    atomic.Uint64 // worker whose turn it is for a manual call
-	moves   atomic.Uint64 // odd while a step of the chain is taken; see still
+	head         atomic.Pointer[head]
+	started      chan struct{}                           // closed with the first head
+	next         atomic.Uint64                           // worker whose turn it is for a manual call
+	disagreement atomic.Pointer[validation.Disagreement] // the last one of the local EVM with the node's
+	moves        atomic.Uint64                           // odd while a step of the chain is taken; see still
 }
 
 // ErrConfig says that a node cannot be made of its configuration.
@@ -121,7 +122,8 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 		heard(e)
 	}
 	n.pool = &mempool{pool: pool.New(config.Pool), sink: n.sink}
-	n.validator = &validator{inner: validation.New(source, config.Validation), source: source}
+	config.Validation.OnDisagreement = n.onDisagreement
+	n.validator = &validator{inner: validation.New(source, config.Validation), source: source, pool: n.pool}
 	n.estimator = estimation.New(source, config.Estimation)
 	for _, key := range config.Signers {
 		w, err := newWorker(n, key)

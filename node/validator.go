@@ -7,6 +7,7 @@ import (
 	"baler/entrypoint"
 	"baler/evm"
 	"baler/gas"
+	"baler/pool"
 	"baler/proposer"
 	"baler/userop"
 	"baler/validation"
@@ -20,11 +21,12 @@ import (
 type validator struct {
 	inner  *validation.Validator
 	source *evm.Source
+	pool   *mempool
 }
 
 // Validate implements [proposer.Validator].
 func (v *validator) Validate(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, op *userop.UserOperation, ahead uint64) (*proposer.Validation, error) {
-	result, err := v.inner.Validate(ctx, head, ep, op, validation.Options{NonceAhead: ahead})
+	result, err := v.inner.Validate(ctx, head, ep, op, validation.Options{NonceAhead: ahead, First: v.first(ep, op)})
 	if refusal, ok := errors.AsType[*validation.Refusal](err); ok {
 		return nil, &proposer.Refusal{Rejection: refusal.Rejection, Culprit: refusal.Entity}
 	}
@@ -59,6 +61,21 @@ func known(ep entrypoint.EntryPoint, op *userop.UserOperation, reads *evm.ReadSe
 		add(ep.Address, nonce, value)
 	}
 	return storage
+}
+
+// first is what the second validation compares with: the code that the first one saw.
+func (v *validator) first(ep entrypoint.EntryPoint, op *userop.UserOperation) *validation.Result {
+	var admitted *pool.Operation
+	v.pool.look(func(p *pool.Pool) { admitted = p.Find(ep.Address, op.Sender, op.Nonce) })
+	if admitted == nil || admitted.Op != op {
+		return nil
+	}
+	return &validation.Result{CodeHashes: admitted.CodeHashes}
+}
+
+// Prepare implements [proposer.Validator].
+func (v *validator) Prepare(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, ops []*userop.UserOperation) error {
+	return v.inner.Prepare(ctx, head, ep, ops)
 }
 
 // ValidateBundle implements [proposer.Validator].

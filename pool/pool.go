@@ -60,6 +60,10 @@ type Operation struct {
 	// staked entity (STO-041).
 	AssociatedStorageIn []common.Address
 
+	// CodeHashes are those of all code that the first validation visited: the second refuses an operation whose entities
+	// have changed theirs (COD-010).
+	CodeHashes map[common.Address]common.Hash
+
 	AddedBlock uint64 // number of the head it was validated at
 	AddedTime  uint64 // timestamp of that head, unix seconds
 }

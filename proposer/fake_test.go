@@ -121,6 +121,10 @@ func (f *fakeValidator) Validate(_ context.Context, _ *types.Header, _ entrypoin
 	return &v, nil
 }
 
+func (f *fakeValidator) Prepare(context.Context, *types.Header, entrypoint.EntryPoint, []*userop.UserOperation) error {
+	return nil
+}
+
 func (f *fakeValidator) ValidateBundle(_ context.Context, _ *types.Header, _ entrypoint.EntryPoint, ops []*userop.UserOperation,
 	_ common.Address, fees gas.Fees, auths []types.SetCodeAuthorization,
 ) (*BundleValidation, error) {

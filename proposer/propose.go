@@ -12,6 +12,7 @@ import (
 	"baler/gas"
 	"baler/pool"
 	"baler/rejection"
+	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/holiman/uint256"
@@ -195,6 +196,13 @@ func (p *Proposer) release(ctx context.Context, builder string, candidates []*po
 
 // choose validates the paying candidates one by one, as far as there is room, and takes those that pass.
 func (p *Proposer) choose(ctx context.Context, req Request, ep entrypoint.EntryPoint, c *chooser, paying []*pool.Operation) error {
+	upcoming := make([]*userop.UserOperation, min(len(paying), c.maxOps))
+	for i := range upcoming {
+		upcoming[i] = paying[i].Op
+	}
+	if err := p.validator.Prepare(ctx, req.Head, ep, upcoming); err != nil {
+		return fmt.Errorf("read what validation needs: %w", err)
+	}
 	c.deposits = make(map[common.Address]uint256.Int)
 	if list := paymasters(paying); len(list) != 0 {
 		deposits, err := p.validator.Deposits(ctx, req.Head, ep, list)

@@ -47,6 +47,8 @@ type Pool interface {
 // Validator runs operations against the state of a block. A refusal by the rules is a *Refusal or a *rejection.Rejection; any other
 // error is the node's trouble and never counts against an operation.
 type Validator interface {
+	// Prepare reads, in as few round trips as it can, what the validations of these operations at the head will need.
+	Prepare(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, ops []*userop.UserOperation) error
 	// Validate is the second validation of one operation. ahead is the number of operations of the same sender and
 	// nonce key that come before it in the bundle.
 	Validate(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, op *userop.UserOperation, ahead uint64) (*Validation, error)

@@ -1,12 +1,17 @@
 package validation_test
 
 import (
+	"context"
+	"sync"
 	"testing"
 
 	"baler/entrypoint"
 	"baler/evm"
 	"baler/userop"
 	"baler/validation"
+
+	"github.com/ethereum/go-ethereum/rpc"
+	"github.com/holiman/uint256"
 )
 
 // Admission takes at most three sequential round trips for an operation of which nothing is known, on a node that has
@@ -137,4 +142,81 @@ func TestAChangedPoolIsRevalidatedInAFewRoundTrips(t *testing.T) {
 	if after := v.MemoStats(); node.trips > 3 || after.Stale-before.Stale != 40 {
 		t.Errorf("have %d round trips and %d run again, want at most 3, and all 40", node.trips, after.Stale-before.Stale)
 	}
+}
+
+// However many operations wait, one round trip per head tells that all of them are still valid.
+func TestAPoolIsRevalidatedInOneRoundTrip(t *testing.T) {
+	f := newFixture(t, validation.Config{})
+	ep := entrypoint.Canonical(userop.V07)
+	node := &tripNode{Node: f.node}
+	v := validation.New(evm.NewSource(node, f.chain.ChainConfig(), evm.Options{}), validation.Config{SampleEvery: -1})
+	ops := f.pending(ep, 100)
+	for _, op := range ops {
+		if _, err := v.Validate(t.Context(), f.head(), ep, op, validation.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.mine()
+	node.trips, node.requests = 0, 0
+	if err := v.Prepare(t.Context(), f.head(), ep, ops); err != nil {
+		t.Fatal(err)
+	}
+	if node.trips != 1 || node.requests > 10 {
+		t.Errorf("prepare: have %d round trips with %d requests, want one with at most 10", node.trips, node.requests)
+	}
+	before := v.MemoStats().Hits
+	for _, op := range ops {
+		if _, err := v.Validate(t.Context(), f.head(), ep, op, validation.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if hits := v.MemoStats().Hits - before; hits != uint64(len(ops)) || node.trips != 1 {
+		t.Errorf("have %d hits and %d round trips, want %d and 1", hits, node.trips, len(ops))
+	}
+	// Unprepared, a known operation at a new head takes one round trip too.
+	f.mine()
+	node.trips = 0
+	if _, err := v.Validate(t.Context(), f.head(), ep, ops[0], validation.Options{}); err != nil || node.trips != 1 {
+		t.Errorf("alone: have %v in %d round trips, want 1", err, node.trips)
+	}
+}
+
+// tripNode counts round trips and requests.
+type tripNode struct {
+	evm.Node
+	mu              sync.Mutex
+	trips, requests int
+}
+
+func (n *tripNode) CallContext(ctx context.Context, result any, method string, args ...any) error {
+	n.mu.Lock()
+	n.trips++
+	n.requests++
+	n.mu.Unlock()
+	return n.Node.CallContext(ctx, result, method, args...)
+}
+
+func (n *tripNode) BatchCallContext(ctx context.Context, batch []rpc.BatchElem) error {
+	n.mu.Lock()
+	n.trips++
+	n.requests += len(batch)
+	n.mu.Unlock()
+	return n.Node.BatchCallContext(ctx, batch)
+}
+
+// pending returns signed operations of as many accounts that are not deployed: each creates its own.
+func (f *fixture) pending(ep entrypoint.EntryPoint, n int) []*userop.UserOperation {
+	f.t.Helper()
+	ops := make([]*userop.UserOperation, n)
+	paymaster := f.chain.Contracts().Paymasters[ep.Version]
+	for i := range ops {
+		a := f.account(ep.Version, uint64(10_000+i))
+		op := creating(a, f.op(a))
+		op.MaxFeePerGas = *uint256.NewInt(3e9)
+		ops[i] = f.sign(f.sponsored(op, 0, 0))
+		if *op.Paymaster != paymaster {
+			f.t.Fatalf("have paymaster %s, want %s", op.Paymaster, paymaster)
+		}
+	}
+	return ops
 }

@@ -135,7 +135,9 @@ func (p *program) dies(t *testing.T) {
 }
 
 // resumed says whether this life found live transactions in its journal.
-func (p *program) resumed() bool { return len(p.logs("resuming live transactions from the journal")) > 0 }
+func (p *program) resumed() bool {
+	return len(p.logs("resuming live transactions from the journal")) > 0
+}
 
 // end stops the last life, and repeats its journal. It returns the timeline.
 func (l *lives) end(t *testing.T, p *program) string {

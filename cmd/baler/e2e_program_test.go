@@ -184,6 +184,8 @@ func (o *output) lines() []string {
 // tail returns the last lines, enough to see what went wrong; heads come all the time and say little.
 func (o *output) tail() string {
 	const most = 300
-	lines := slices.DeleteFunc(o.lines(), func(line string) bool { return strings.Contains(line, "msg=head ") || strings.Contains(line, `"msg":"head"`) })
+	lines := slices.DeleteFunc(o.lines(), func(line string) bool {
+		return strings.Contains(line, "msg=head ") || strings.Contains(line, `"msg":"head"`)
+	})
 	return strings.Join(lines[max(0, len(lines)-most):], "\n")
 }

@@ -55,21 +55,26 @@ func TestAPoisonedOperationIsIsolatedAndRemoved(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		refusal error
-		most    int // bundles refused before the first is taken: as many as it takes to halve 32 to one
+		size    int // of the first bundle
+		most    int // bundles refused before the first is taken: as many as it takes to halve the first to one
 	}{
-		{"the node says that it refuses", errKnownRefusal, 6},
-		{"nobody knows what the node says", errUnheardRefusal, 6},
+		{"the node says that it refuses", errKnownRefusal, 32, 6},
+		{"nobody knows what the node says", errUnheardRefusal, 16, 5},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			gate := &poisonGate{refusal: test.refusal}
 			c := startContest(t, gate.check, "--num-signers=1")
-			accounts := c.deployedAccounts(t, userop.V07, 40)
-			poisoned, others, later := accounts[0], accounts[1:32], accounts[32:]
+			accounts := c.deployedAccounts(t, userop.V07, test.size+8)
+			poisoned, others, later := accounts[0], accounts[1:test.size], accounts[test.size:]
+			call := c.count(t)
 			gate.poison.Store(&poisoned.address)
 			// The best paying one is in the first half of every bundle.
-			culprit := poisoned.send(t, poisoned.op(t, c.count(t), fees(400, 40)))
-			healthy := c.sendOneEach(t, others)
+			culprit := c.send(t, poisoned, call, fees(400, 40))
+			var healthy []common.Hash
+			for _, a := range others {
+				healthy = append(healthy, c.send(t, a, call))
+			}
 
 			// Others keep coming, or nobody could tell the operation from a provider that refuses everything.
 			for blocks := 0; c.events.removedReason(culprit) == ""; blocks++ {
@@ -78,7 +83,7 @@ func TestAPoisonedOperationIsIsolatedAndRemoved(t *testing.T) {
 				}
 				next := later[blocks%len(later)]
 				if last := len(healthy) - len(later); last < len(others) || c.events.isMined(healthy[last]) {
-					healthy = append(healthy, next.send(t, next.op(t, c.count(t), fees(200, 20))))
+					healthy = append(healthy, c.send(t, next, call, fees(200, 20)))
 				}
 				c.block(t)
 			}

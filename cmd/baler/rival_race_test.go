@@ -147,6 +147,7 @@ func (c *contest) contend(t *testing.T, accounts []*account, each int, r *rival)
 	var all []common.Hash
 	last := make([]common.Hash, len(accounts)) // zero: may send
 	left := make([]int, len(accounts))
+	call := c.count(t)
 	for i := range left {
 		left[i] = each
 	}
@@ -162,7 +163,7 @@ func (c *contest) contend(t *testing.T, accounts []*account, each int, r *rival)
 			}
 			left[i]--
 			sent[i] = true
-			wallets.Go(func() { last[i] = a.send(t, a.op(t, c.count(t), fees(200, 20))) })
+			wallets.Go(func() { last[i] = c.send(t, a, call, fees(200, 20)) })
 		}
 		wallets.Wait()
 		for i := range accounts {
@@ -197,7 +198,7 @@ func TestARivalTakesOurOperations(t *testing.T) {
 			const each = 4
 			c := startContest(t, nil, "--num-signers=2", "--max-priority-fee-per-gas=1000000000")
 			r := newRival(c, test.percent, test.taste)
-			hashes := c.contend(t, c.deployedAccounts(t, userop.V07, 60), each, r)
+			hashes := c.contend(t, c.deployedAccounts(t, userop.V07, 50), each, r)
 
 			for _, hash := range hashes {
 				if reason := c.events.removedReason(hash); reason != "" {

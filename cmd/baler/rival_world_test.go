@@ -227,6 +227,19 @@ func (c *contest) senders(t *testing.T) []senderState {
 	return report.Senders
 }
 
+// send sends the account's next operation, which must be accepted.
+func (c *contest) send(t *testing.T, a *account, callData []byte, changes ...change) common.Hash {
+	t.Helper()
+	op := a.op(t, callData, changes...)
+	var have common.Hash
+	c.call(t, &have, "eth_sendUserOperation", op, a.ep.Address)
+	if want := a.hash(t, op); have != want {
+		t.Fatalf("eth_sendUserOperation: have hash %s, want %s", have, want)
+	}
+	a.nonce++
+	return have
+}
+
 // figures are what a contest cost.
 type figures struct {
 	bundles, reverted, replacements, cancellations int

@@ -79,6 +79,8 @@ type validatorSettings struct {
 	MaxUseropSize              int    `help:"Most bytes of a packed operation (MAX_USEROP_SIZE)." name:"max-userop-size" default:"8192"`
 	MinStakeValue              string `help:"Stake of a staked entity, in wei (MIN_STAKE_VALUE)." default:"1000000000000000000"`
 	MinUnstakeDelay            uint64 `help:"Unstake delay of a staked entity, in seconds (MIN_UNSTAKE_DELAY)." default:"86400"`
+	Tracing                    string `help:"Where operations are simulated: never: in the local EVM; fallback: there until it disagrees with the node, then by debug_traceCall; always: by debug_traceCall." enum:"never,fallback,always" default:"fallback"`
+	Unsafe                     bool   `help:"Accept operations that break ERC-7562's rules on opcodes, code, storage and stakes. For chains with a single trusted source of operations."`
 	ExpirySlack                uint64 `help:"An operation must stay valid for so many seconds." default:"30"`
 }
 
@@ -149,7 +151,7 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 		LookupBlocks:   10_000, HistorySize: 100_000,
 		Pool:       mempool,
 		Proposer:   s.Proposals.config(mode, packing),
-		Validation: s.Validation.config(),
+		Validation: s.Validation.config(minStake),
 		Sender:     s.Senders.config(),
 		Follow:     chain.FollowOptions{Log: log},
 	}
@@ -208,11 +210,15 @@ func (s poolSettings) config(minStake *uint256.Int, minUnstakeDelay uint64) (poo
 	return config, err
 }
 
-func (s validatorSettings) config() validation.Config {
+func (s validatorSettings) config(minStake uint256.Int) validation.Config {
 	limits := erc7562.DefaultLimits()
 	limits.MaxVerificationGas = s.MaxVerificationGas
 	limits.MaxUserOpSize = s.MaxUseropSize
+	tracing := map[string]validation.Tracing{
+		"never": validation.TracingNever, "fallback": validation.TracingFallback, "always": validation.TracingAlways,
+	}
 	return validation.Config{
+		Tracing: tracing[s.Tracing], Unsafe: s.Unsafe, Stakes: erc7562.StakeLimits{MinStake: minStake, MinUnstakeDelay: s.MinUnstakeDelay},
 		Limits: limits, PreVerification: gas.PreVerification{OverheadGas: s.PreVerificationOverheadGas}, ExpirySlack: s.ExpirySlack,
 	}
 }
