@@ -34,6 +34,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
 )
 
@@ -43,6 +44,7 @@ const claimBlocks = 10
 // Config is what the pipeline is made of.
 type Config struct {
 	ChainID     uint64
+	Rules       *params.ChainConfig     // the chain's forks; nil: what is known of the chain id
 	EntryPoints []entrypoint.EntryPoint // the preferred one first
 	Signers     []signer.Signer         // one bundle sender each
 	Beneficiary common.Address          // takes the fees; zero: each signer its own
@@ -110,7 +112,10 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 		config.Boundary = func(string) {}
 	}
 	stories, streams := newTimeline(min(config.HistorySize, timelineSize), time.Now), newStreams(streamBuffer)
-	source := evm.NewSource(client, evm.ChainConfigFor(config.ChainID), evm.Options{Wait: retryPause})
+	if config.Rules == nil {
+		config.Rules = evm.ChainConfigFor(config.ChainID)
+	}
+	source := evm.NewSource(client, config.Rules, evm.Options{Wait: retryPause})
 	n := &Node{
 		config: config, chain: client, heads: heads, relay: relay, log: log, source: source,
 		history: newHistory(config.HistorySize), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
@@ -215,7 +220,7 @@ type head struct {
 }
 
 func newHead(config Config, header *types.Header) (*head, error) {
-	baseFee, err := gas.NextBaseFee(evm.ChainConfigFor(config.ChainID), header)
+	baseFee, err := gas.NextBaseFee(config.Rules, header)
 	if err != nil {
 		return nil, fmt.Errorf("block %d: %w", header.Number, err)
 	}

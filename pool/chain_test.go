@@ -200,6 +200,18 @@ func TestReputation(t *testing.T) {
 		wantRemoved(t, removed, Removed{a, EntityBanned}, Removed{behind, PredecessorRemoved})
 		refused(t, p, operation(3, paidBy(1, 1), st), rejection.Throttled, "paymaster")
 	})
+	t.Run("GREP-040 also if the operation has left the pool since", func(t *testing.T) {
+		p := newPool(t)
+		deposit(p)
+		a, b := operation(1, paidBy(1, 1)), operation(2, paidBy(1, 1))
+		add(t, p, a, b)
+		if _, err := p.Remove(a.Hash, ValidationFailed, erc7562.Paymaster); err != nil {
+			t.Fatal(err)
+		}
+		wantRemoved(t, p.Blame(a, erc7562.Sender)) // unstaked: nobody to ban
+		wantRemoved(t, p.Blame(a, erc7562.Paymaster), Removed{b, EntityBanned})
+		check(t, p)
+	})
 	t.Run("GREP-040 who makes a bundle fail is banned", func(t *testing.T) {
 		p := newPool(t)
 		deposit(p)

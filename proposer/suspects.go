@@ -62,13 +62,14 @@ func (s *Suspects) Deferred(block uint64) []common.Hash {
 	return deferred
 }
 
-// Apart lists the suspects that were refused alone while others were accepted and whose wait is over, in order of their
-// hashes. Each is to be tried alone: in a bundle with others it would take these along, and be found again only by
-// splitting again.
+// Apart lists the suspects that have been refused alone more than once, with others accepted between, and whose wait is
+// over, in order of their hashes. Each is to be tried alone: in a bundle with others it would take these along, and be
+// found again only by splitting again. After a provider's outage every operation may have one strike: these flow in
+// bundles again.
 func (s *Suspects) Apart(block uint64) []common.Hash {
 	var apart []common.Hash
 	for hash, x := range s.known {
-		if x.strikes > 0 && block > x.until {
+		if x.strikes > 1 && block > x.until {
 			apart = append(apart, hash)
 		}
 	}

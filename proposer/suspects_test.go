@@ -25,6 +25,15 @@ func round(s *Suspects, r relay, pending []common.Hash, block uint64) (left, cul
 	deferred := s.Deferred(block)
 	var bundle []common.Hash
 	for _, op := range pending {
+		if slices.Contains(s.Apart(block), op) {
+			bundle = []common.Hash{op}
+			break
+		}
+	}
+	for _, op := range pending {
+		if len(bundle) == 1 && slices.Contains(s.Apart(block), bundle[0]) {
+			break
+		}
 		if limit := s.Limit("b"); limit != 0 && len(bundle) == limit {
 			break
 		}
@@ -136,6 +145,37 @@ func TestOnePoisonedOperationDelaysTheOthersByLogarithmicallyManyBlocks(t *testi
 	}
 	if refused > 7 {
 		t.Errorf("%d refused bundles before the first accepted one, want at most log2(100), 7", refused)
+	}
+}
+
+// Once it is known, a poisoned operation is tried alone: it does not make a whole bundle wait each time.
+func TestAKnownSuspectIsTriedAlone(t *testing.T) {
+	s := NewSuspects(DefaultSuspectsConfig())
+	pending := hashes(0, 100)
+	poison := pending[0]
+	r := relay{poison: map[common.Hash]bool{poison: true}}
+	refused := 0
+	for block := uint64(0); ; block++ {
+		before := len(pending)
+		var culprits []common.Hash
+		pending, culprits = round(s, r, pending, block)
+		if len(culprits) > 0 {
+			if !slices.Equal(culprits, []common.Hash{poison}) {
+				t.Fatalf("have culprits %v, want the poisoned operation alone", culprits)
+			}
+			break
+		}
+		if len(pending) == before {
+			refused++
+		}
+		pending = append(pending, hashes(1000+int(block), 1001+int(block))...)
+		if block == 1000 {
+			t.Fatal("the poisoned operation is not found")
+		}
+	}
+	// log2(100) to find it, as many to find it again, then one for each strike.
+	if want := 2*7 + DefaultSuspectsConfig().MaxStrikes; refused > want {
+		t.Errorf("have %d refused bundles, want at most %d", refused, want)
 	}
 }
 

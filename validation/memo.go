@@ -64,6 +64,8 @@ type memory struct {
 	coinbase common.Address
 	// payer is the paymaster's deposit, if it may change as long as it is enough.
 	payer *evm.Slot
+	// same is the head at which the reads were last found to be the same.
+	same atomic.Pointer[nextBlock]
 }
 
 func (m *memo) get(key common.Hash) *memory {
@@ -138,12 +140,18 @@ func (v *Validator) Prepare(ctx context.Context, head *types.Header, ep entrypoi
 	if err := view.PrefetchReads(ctx, append(sets, unknown.reads)); err != nil {
 		return fmt.Errorf("prepare validations: %w", err)
 	}
+	at, err := v.next(view, Options{})
+	if err != nil {
+		return fmt.Errorf("prepare validations: %w", err)
+	}
 	changed := newGuess()
 	for op, e := range known {
-		if view.Compare(e.reads, e.tolerate(ep, op)) != evm.Same {
-			changed.join(v.guess(ep, op))
-			changed.join(guess{e.reads})
+		if view.Compare(e.reads, e.tolerate(ep, op)) == evm.Same {
+			e.same.Store(at)
+			continue
 		}
+		changed.join(v.guess(ep, op))
+		changed.join(guess{e.reads})
 	}
 	if err := view.PrefetchReads(ctx, []*evm.ReadSet{changed.reads}); err != nil {
 		return fmt.Errorf("prepare validations: %w", err)
@@ -159,8 +167,14 @@ func (v *Validator) recall(ctx context.Context, view *evm.View, key common.Hash,
 		v.memo.misses.Add(1)
 		return nil, nil
 	}
-	tolerate := e.tolerate(ep, op)
-	verdict := view.Compare(e.reads, tolerate)
+	at, err := v.next(view, opts)
+	if err != nil {
+		return nil, fmt.Errorf("validate: %w", err)
+	}
+	verdict, tolerate := evm.Same, e.tolerate(ep, op)
+	if e.same.Load() != at {
+		verdict = view.Compare(e.reads, tolerate)
+	}
 	if verdict == evm.Unknown {
 		all := v.guess(ep, op)
 		all.join(guess{e.reads})
@@ -169,7 +183,7 @@ func (v *Validator) recall(ctx context.Context, view *evm.View, key common.Hash,
 		}
 		verdict = view.Compare(e.reads, tolerate)
 	}
-	if verdict != evm.Same || !v.holds(e, view, op, opts) {
+	if verdict != evm.Same || !v.holds(e, at, op, opts) {
 		v.memo.stale.Add(1)
 		return nil, nil
 	}
@@ -179,12 +193,11 @@ func (v *Validator) recall(ctx context.Context, view *evm.View, key common.Hash,
 
 // holds checks what a result depends on beside the state: the fork's rules, whose accounts the block warms, what comes
 // before the operation, its time range, the base fee, and the code that its first validation met (COD-010).
-func (v *Validator) holds(e *memory, view *evm.View, op *userop.UserOperation, opts Options) bool {
-	at, err := v.next(view, opts)
-	if err != nil || op.MaxFeePerGas.Lt(&at.baseFee) {
+func (v *Validator) holds(e *memory, at *nextBlock, op *userop.UserOperation, opts Options) bool {
+	if op.MaxFeePerGas.Lt(&at.baseFee) {
 		return false
 	}
-	block := at.block
+	block := &at.block
 	if e.ahead != opts.NonceAhead || e.rules != at.rules || e.coinbase != block.Coinbase && e.meets(block.Coinbase) {
 		return false
 	}

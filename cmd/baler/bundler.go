@@ -11,6 +11,7 @@ import (
 
 	"baler/chain"
 	"baler/entrypoint"
+	"baler/evm"
 	"baler/node"
 	"baler/rpc"
 	"baler/signer"
@@ -42,6 +43,9 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	}
 	//nolint:contextcheck // an event carries no context: its log line outlives what caused it
 	sink := telemetry.Log(log)
+	if config.Rules, err = evm.DetectChainConfig(ctx, client, chainID); err != nil {
+		return nil, badSetting("--node_http: %w", err)
+	}
 	config.Store, config.Boundary = kept, out.boundary
 	relay, err := s.Relay.sender(chainID, client, log)
 	if err != nil {
