@@ -11,7 +11,7 @@ import (
 
 func TestAnOperationIsReplacedByABetterPayingOne(t *testing.T) {
 	w := startWorld(t, interval(), "--bundling-mode=manual", "--num-signers=1")
-	eachVersion(t, w, func(t *testing.T, v userop.Version) {
+	replace := func(t *testing.T, v userop.Version) {
 		a := w.deployedAccounts(t, v, 1)[0]
 		first := a.send(t, a.op(t, w.count(t), fees(100, 10)))
 		a.nonce--
@@ -36,7 +36,7 @@ func TestAnOperationIsReplacedByABetterPayingOne(t *testing.T) {
 		eventually(t, "a bundle with the replacement", func() error {
 			var tx common.Hash
 			if err := w.bundler.CallContext(t.Context(), &tx, "debug_bundler_sendBundleNow"); err != nil && w.receiptOf(t, second) == nil {
-				return err // another version's turn, or its transaction waits
+				return err
 			}
 			if w.receiptOf(t, second) == nil {
 				return errNotMined
@@ -46,7 +46,10 @@ func TestAnOperationIsReplacedByABetterPayingOne(t *testing.T) {
 		if w.receiptOf(t, first) != nil || w.counted(t, a) != 1 {
 			t.Errorf("have %d calls, want the replacement's only", w.counted(t, a))
 		}
-	})
+	}
+	for _, v := range userop.Versions() { // one after the other: a bundle asked for by one could hold the others' operations
+		t.Run("v"+v.String(), func(t *testing.T) { replace(t, v) })
+	}
 }
 
 func TestOperationsInARowAreAllMined(t *testing.T) {

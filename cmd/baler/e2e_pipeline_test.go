@@ -247,7 +247,7 @@ type poolWatch struct {
 	txs []*types.Transaction
 }
 
-// watchPool collects the transactions of the first bundle sender.
+// watchPool collects the transactions of the bundle senders.
 func (w *world) watchPool(t *testing.T) *poolWatch {
 	t.Helper()
 	p := &poolWatch{}
@@ -256,14 +256,17 @@ func (w *world) watchPool(t *testing.T) *poolWatch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	us := addressOf(w.chain.Keys()[0])
+	us := make(map[common.Address]bool)
+	for _, key := range w.chain.Keys()[:signerKeys] {
+		us[addressOf(key)] = true
+	}
 	signer := types.LatestSignerForChainID(new(big.Int).SetUint64(w.chain.ChainID()))
 	var group sync.WaitGroup
 	group.Go(func() {
 		for {
 			select {
 			case tx := <-arrived:
-				if from, err := types.Sender(signer, tx); err == nil && from == us {
+				if from, err := types.Sender(signer, tx); err == nil && us[from] {
 					p.mu.Lock()
 					p.txs = append(p.txs, tx)
 					p.mu.Unlock()
@@ -284,7 +287,7 @@ func (w *world) watchPool(t *testing.T) *poolWatch {
 func (p *poolWatch) await(t *testing.T, n int) *types.Transaction {
 	t.Helper()
 	var tx *types.Transaction
-	eventually(t, fmt.Sprintf("transaction %d of the bundle sender", n), func() error {
+	eventually(t, fmt.Sprintf("transaction %d of the bundle senders", n), func() error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if len(p.txs) < n {

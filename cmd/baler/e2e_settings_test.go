@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,7 +80,11 @@ func TestWrongSettingsAreOneLineAndExitCodeTwo(t *testing.T) {
 			var stdout, stderr output
 			ctx, cancel := context.WithTimeout(t.Context(), patience) // whoever takes the settings runs until then
 			defer cancel()
-			code := run(ctx, test.args, console{out: &stdout, err: &stderr})
+			args := test.args
+			if len(args) > 0 && args[0] == "node" {
+				args = append(slices.Clone(args), "--data_dir="+t.TempDir())
+			}
+			code := run(ctx, args, console{out: &stdout, err: &stderr})
 			if code != exitSettings {
 				t.Errorf("have exit code %d, want %d", code, exitSettings)
 			}

@@ -136,19 +136,20 @@ func TestFaultsLoseNothing(t *testing.T) {
 				f.now = f.start(t)
 			}
 		}},
-		"a node that is five blocks behind now and then, and a kill while it is": {need: 50, fault: func(t *testing.T, f *faulted) {
-			f.node.fail(func(nth int, _ []nodeCall) treatment {
-				if nth/200%2 == 1 {
+		"a node that is five blocks behind now and then, and a kill while it is": {need: 20, fault: func(t *testing.T, f *faulted) {
+			lags := func(nth int, _ []nodeCall) treatment {
+				if nth/30%2 == 1 {
 					return treatment{}
 				}
 				f.hits.Add(1)
 				return treatment{behind: 5}
-			})
+			}
+			f.node.fail(lags)
 			f.traffic.accepted(t, 20)
 			f.node.fail(func(int, []nodeCall) treatment { return treatment{behind: 5} })
 			f.reborn(t)
 			f.traffic.accepted(t, 40)
-			f.node.fail(nil)
+			f.node.fail(lags)
 		}},
 		"a node that answers 429, 500 and nonsense": {need: 50, fault: func(_ *testing.T, f *faulted) {
 			f.node.fail(func(nth int, _ []nodeCall) treatment {

@@ -4,7 +4,9 @@ import (
 	"crypto/ecdsa"
 	"encoding/binary"
 	"math/big"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -196,9 +198,13 @@ func TestARivalTakesOurOperations(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			const each = 4
+			accounts := 50
+			if n, err := strconv.Atoi(os.Getenv("RIVAL_ACCOUNTS")); err == nil {
+				accounts = n // for longer contests: docs/benchmarks.md
+			}
 			c := startContest(t, nil, "--num-signers=2", "--max-priority-fee-per-gas=1000000000")
 			r := newRival(c, test.percent, test.taste)
-			hashes := c.contend(t, c.deployedAccounts(t, userop.V07, 50), each, r)
+			hashes := c.contend(t, c.deployedAccounts(t, userop.V07, accounts), each, r)
 
 			for _, hash := range hashes {
 				if reason := c.events.removedReason(hash); reason != "" {

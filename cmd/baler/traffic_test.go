@@ -78,7 +78,7 @@ func (tr *traffic) wallet(sending context.Context, t *testing.T, a *account, sha
 	callData := tr.w.count(t)
 	var sent []common.Hash
 	for n := 0; n < share || endless; n++ {
-		if !tr.until(sending, func() bool { return tr.unseen(sent) < window }) {
+		if !tr.room(sending, t, a, sent) {
 			return
 		}
 		op := a.op(t, callData, fees(200, 5))
@@ -89,6 +89,17 @@ func (tr *traffic) wallet(sending context.Context, t *testing.T, a *account, sha
 		a.nonce++
 		sent = append(sent, hash)
 	}
+}
+
+// room waits until fewer operations of the account than the window holds are on their way. False: the traffic ends.
+func (tr *traffic) room(sending context.Context, t *testing.T, a *account, sent []common.Hash) bool {
+	ctx, cancel := context.WithTimeout(sending, patience)
+	defer cancel()
+	free := tr.until(ctx, func() bool { return tr.unseen(sent) < window })
+	if !free && sending.Err() == nil {
+		t.Errorf("account %s: have %d operations acknowledged and not mined in %v", a.address, tr.unseen(sent), patience)
+	}
+	return free
 }
 
 // deliver sends an operation until it is acknowledged, or mined although nobody said so. False: patience ended.
