@@ -181,6 +181,16 @@ func (m *Machine) inFlight(id AttemptID) bool {
 	return (m.work.kind == submitting || m.work.kind == cancelling) && m.work.attempt == id
 }
 
+// bindWaiting lets the fees of what waits at the nonce bind again, abandoned or not: a node has just said that it is still
+// there, and that it must be outbid.
+func (m *Machine) bindWaiting(nonce uint64) {
+	for i := range m.attempts {
+		if a := &m.attempts[i]; a.Nonce == nonce && m.live(a) {
+			a.Abandoned = false
+		}
+	}
+}
+
 func (m *Machine) onForeignPending(e ForeignPending) {
 	known := slices.ContainsFunc(m.attempts, func(a Attempt) bool { return a.Hash == e.Hash && a.Nonce == e.Nonce })
 	if known || !m.nonceKnown || e.Nonce < m.nonce {

@@ -89,7 +89,7 @@
 //	  outcome unknown
 //	    -> Pending, waits: U := block + max_blocks_to_wait_for_mine; tracked as unknown: it may be mined
 //	  underpriced
-//	    -> Building, waits: fee increases +1, underpriced-since := block if unset; the refused fees become the new floor
+//	    -> Building, waits: fee increases +1, underpriced-since := block if unset; the refused fees become the new floor; so do those of what waits, if it has to be replaced
 //	  rejected
 //	    -> Building, waits: fee increases +1, underpriced-since := block if unset, alert; the refused fees become the new floor
 //	  nonce too low

@@ -172,6 +172,9 @@ func (m *Machine) onSubmitted(e Submitted) {
 		a.Hash = e.Hash
 	}
 	cause := m.noteOutcome(a, e.Outcome)
+	if e.Outcome == ReplacementUnderpriced {
+		m.bindWaiting(a.Nonce)
+	}
 	taken := (a.Status == StatusMined || m.live(a)) && !tooLow(a, e.Outcome)
 	// An answer that comes late, after the nonce or the state has moved on, only says what is known of the attempt.
 	late := m.state != Building || a.Nonce != m.nonce

@@ -75,7 +75,7 @@ var table = []row{
 	{building, BundleWasReady, condition{}, Building, answers, submit, "journal first, then relay"},
 	{building, WasSubmitted, condition{}, Pending, waits, startWaiting, "accepted, or already known for our own hash"},
 	{building, OutcomeUnknown, condition{}, Pending, waits, startWaiting, "tracked as unknown: it may be mined"},
-	{building, FeesRefused, condition{}, Building, waits, increaseRefusedFees, "the refused fees become the new floor"},
+	{building, FeesRefused, condition{}, Building, waits, increaseRefusedFees, "the refused fees become the new floor; so do those of what waits, if it has to be replaced"},
 	{building, WasRejected, condition{}, Building, waits, increaseRejectedFees, "the refused fees become the new floor"},
 	{building, NonceWasTooLow, condition{}, Building, atOnceOrBacksOff, readNonce, ""},
 	{building, LackedFunds, condition{}, Building, backsOff, askForFunds, ""},

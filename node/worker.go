@@ -222,7 +222,10 @@ func (w *worker) onHead(ctx context.Context, update chain.Update) {
 	head := bundlesender.Head{Number: update.Head.Number.Uint64(), Hash: update.Head.Hash()}
 	w.extendClaims(head.Number)
 	reorged := w.reorged(ctx, update)
-	if !w.looked || len(reorged) > 0 || len(w.machine.Watch()) > 0 {
+	// Catching up after an outage, only the newest head is looked at: what an older one says is told again by it, and an
+	// answer about the past would look like a nonce that went back.
+	newest := head.Number >= w.node.head.Load().number()
+	if !w.looked || len(reorged) > 0 || newest && len(w.machine.Watch()) > 0 {
 		observation, err := w.observe(ctx, head.Hash, reorged)
 		if ctx.Err() != nil {
 			return // the end, not the node's failure
