@@ -80,8 +80,6 @@ func (p *Player) Play(e Entry) (Moment, error) {
 // Machine returns the machine as the entries played so far leave it; nil before the first.
 func (p *Player) Machine() *bundlesender.Machine { return p.machine }
 
-// Config returns the settings of the machine.
-func (p *Player) Config() bundlesender.Config { return p.config }
 
 // check compares a snapshot with the machine, and goes on from the snapshot.
 func (p *Player) check(number uint64, s Snapshot) (*Difference, error) {

@@ -51,6 +51,7 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if err != nil {
 		return nil, err
 	}
+	//nolint:contextcheck // what the store is handed without waiting outlives what caused it
 	pipeline, err := node.New(config, client, heads, relay, sink, log)
 	if err != nil {
 		return nil, err

@@ -158,8 +158,10 @@ func TestFaultsLoseNothing(t *testing.T) {
 				}
 				f.hits.Add(1)
 				return []treatment{
-					{status: 429, body: "too many requests"}, {status: 500, body: "internal error"},
-					{body: `{"jsonrpc":"2.0","id":1,"resu`}, {body: `{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"internal error"}}`},
+					{status: 429, body: "too many requests"},
+					{status: 500, body: "internal error"},
+					{body: `{"jsonrpc":"2.0","id":1,"resu`},
+					{body: `{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"internal error"}}`},
 				}[nth%4]
 			})
 		}},

@@ -155,7 +155,11 @@ func TestReplaySaysWhatIsWrong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer used.Close()
+	defer func() {
+		if err := used.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	noStore := filepath.Join(t.TempDir(), "letter")
 	if err := os.WriteFile(noStore, []byte("This is a letter."), 0o600); err != nil {
 		t.Fatal(err)

@@ -147,8 +147,7 @@ func (c *contest) startPipeline(ctx context.Context, t *testing.T, settings devC
 	if err != nil {
 		t.Fatal(err)
 	}
-	logged := telemetry.Log(log) //nolint:contextcheck // an event carries no context: its log line outlives what caused it
-	//nolint:contextcheck // as in startBundler
+	logged := telemetry.Log(log)
 	pipeline, err := node.New(config, client, heads, relay, func(e event.Event) { logged(e); c.events.record(e) }, log)
 	if err != nil {
 		t.Fatal(err)
