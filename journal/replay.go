@@ -37,7 +37,6 @@ type Moment struct {
 // Player steps a machine through a journal, from an entry at which a replay can begin on. The zero Player is ready.
 type Player struct {
 	machine *bundlesender.Machine
-	config  bundlesender.Config
 	last    uint64
 }
 
@@ -57,7 +56,7 @@ func (p *Player) Play(e Entry) (Moment, error) {
 	var err error
 	switch body := e.Body.(type) {
 	case Started:
-		p.machine, p.config = bundlesender.Restore(body.Config, body.Record), body.Config
+		p.machine = bundlesender.Restore(body.Config, body.Record)
 	case Snapshot:
 		m.Difference, err = p.check(e.Number, body)
 	case Step:
@@ -80,11 +79,10 @@ func (p *Player) Play(e Entry) (Moment, error) {
 // Machine returns the machine as the entries played so far leave it; nil before the first.
 func (p *Player) Machine() *bundlesender.Machine { return p.machine }
 
-
 // check compares a snapshot with the machine, and goes on from the snapshot.
 func (p *Player) check(number uint64, s Snapshot) (*Difference, error) {
 	before := p.machine
-	p.machine, p.config = bundlesender.Resume(s.Config, s.Machine), s.Config
+	p.machine = bundlesender.Resume(s.Config, s.Machine)
 	if before == nil {
 		return nil, nil
 	}
