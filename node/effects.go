@@ -113,8 +113,13 @@ func (w *worker) remove(removals []proposer.Removal, moves uint64) []common.Hash
 	return hashes
 }
 
-// proposal builds a bundle on the current head.
+// proposal builds a bundle on the current head. With an empty pool it asks the node for nothing.
 func (w *worker) proposal(ctx context.Context, e bundlesender.Propose) (*proposer.Proposal, error) {
+	var waiting bool
+	w.node.pool.look(func(p *pool.Pool) { waiting = len(p.EntryPoints()) > 0 })
+	if !waiting {
+		return &proposer.Proposal{Reason: proposer.NoOperations}, nil
+	}
 	head := w.node.head.Load()
 	priority, err := head.priorityFee(ctx, w.node)
 	if err != nil {
