@@ -35,14 +35,19 @@ type headSource interface {
 	HeaderByHash(ctx context.Context, hash common.Hash) (*types.Header, error)
 }
 
+// headerTries is how often a header is asked for before the walk back to it pauses.
+const headerTries = 3
+
 // Follower turns "there is a new head" into Updates. It remembers the last ReorgDepth headers.
 type Follower struct {
 	source headSource
-	chain  []*types.Header // oldest first, linked by parent hash
+	chain  []*types.Header               // oldest first, linked by parent hash
+	walked map[common.Hash]*types.Header // read on the way to a head that was not reached yet
 }
 
 // Advance returns the updates that lead from the last head to this one, and remembers it. It returns none if the head
-// is known already. On an error nothing has changed, and the call can be repeated.
+// is known already. On an error the call can be repeated: it goes on where it failed, so that a node that fails now and then
+// is followed however many blocks were missed.
 func (f *Follower) Advance(ctx context.Context, head *types.Header) ([]Update, error) {
 	if len(f.chain) == 0 {
 		f.chain = []*types.Header{head}
@@ -60,21 +65,41 @@ func (f *Follower) Advance(ctx context.Context, head *types.Header) ([]Update, e
 		}
 		// Nothing below our oldest header can be linked, and a long outage is not walked.
 		if oldest.Number.Uint64() <= f.chain[0].Number.Uint64() || len(joined) > ReorgDepth {
-			f.chain = []*types.Header{head}
+			f.chain, f.walked = []*types.Header{head}, nil
 			return []Update{{Head: head, Gap: true, Last: true}}, nil
 		}
-		parent, err := f.source.HeaderByHash(ctx, oldest.ParentHash)
+		parent, err := f.parent(ctx, oldest)
 		if err != nil {
-			return nil, fmt.Errorf("header %s (parent of block %d): %w", oldest.ParentHash, oldest.Number, err)
+			return nil, err
 		}
 		joined = append(joined, parent)
 	}
+	f.walked = nil
 	if f.chain[ancestor].Hash() == head.Hash() {
 		// The head went back to a block we know: its descendants left, and it stands as the head again.
 		joined = joined[:1]
 		ancestor--
 	}
 	return f.link(ancestor, joined), nil
+}
+
+// parent reads the header before one that joins.
+func (f *Follower) parent(ctx context.Context, header *types.Header) (*types.Header, error) {
+	if known := f.walked[header.ParentHash]; known != nil {
+		return known, nil
+	}
+	parent, err := f.source.HeaderByHash(ctx, header.ParentHash)
+	for tried := 1; err != nil && tried < headerTries && ctx.Err() == nil; tried++ {
+		parent, err = f.source.HeaderByHash(ctx, header.ParentHash)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("header %s (parent of block %d): %w", header.ParentHash, header.Number, err)
+	}
+	if f.walked == nil || len(f.walked) > 4*ReorgDepth { // heads of branches that were given up
+		f.walked = make(map[common.Hash]*types.Header)
+	}
+	f.walked[header.ParentHash] = parent
+	return parent, nil
 }
 
 // link replaces everything above the ancestor by the joined headers (newest first) and returns the updates.
@@ -157,11 +182,14 @@ func (c *Client) follow(ctx context.Context, heads *Client, follower *Follower, 
 		if err != nil {
 			return err
 		}
+		walked := len(follower.walked)
 		updates, advanceErr := follower.Advance(ctx, head)
+		if advanceErr == nil || len(follower.walked) > walked {
+			alive()
+		}
 		if advanceErr != nil {
 			return advanceErr
 		}
-		alive()
 		for _, update := range updates {
 			select {
 			case out <- update:

@@ -165,7 +165,7 @@ func TestAProcessKilledAtAnyBoundaryLosesNothing(t *testing.T) {
 	passes := []int{1, 2, 5}
 	for name, test := range map[string]struct {
 		boundaries []string
-		resumes    map[string]bool // a signed transaction is certain to be in the journal
+		resumes    map[string]bool // signed transactions are in the journal
 		hold       bool            // every second nonce can be cancelled only
 		flags      []string
 	}{
@@ -188,21 +188,19 @@ func TestAProcessKilledAtAnyBoundaryLosesNothing(t *testing.T) {
 			t.Parallel()
 			const senders = 2
 			chain := startChain(t, interval())
-			l, accounts := newLives(t, chain, chain.HTTPURL(), senders, 9, test.flags...)
+			l, accounts := newLives(t, chain, chain.HTTPURL(), senders, 9, append(test.flags, "--node-ws", chain.WSURL())...)
 			if test.hold {
 				chain.Hold(func(tx *types.Transaction) bool { return len(tx.Data()) > 0 && tx.Nonce()%2 == 0 })
 			}
 			l.traffic = startTraffic(t, l.w, accounts, 0)
-			resumes := false
+			resumed := make(map[string]bool) // a life that followed a death at this boundary went on with its transactions
+			before := ""
 			for _, boundary := range test.boundaries {
 				for _, pass := range passes {
-					at := fmt.Sprintf("%s:%d", boundary, pass)
-					p := l.start(t, dieAt+"="+at)
+					p := l.start(t, fmt.Sprintf("%s=%s:%d", dieAt, boundary, pass))
 					p.dies(t)
-					if resumes && !p.resumed() {
-						t.Errorf("the life that ended at %s: have no transaction resumed, want those of the life before", at)
-					}
-					resumes = test.resumes[boundary]
+					resumed[before] = resumed[before] || p.resumed()
+					before = boundary
 					l.replay(t) // as the death left it
 				}
 			}
@@ -210,8 +208,10 @@ func TestAProcessKilledAtAnyBoundaryLosesNothing(t *testing.T) {
 				chain.Release()
 			}
 			p := l.start(t)
-			if resumes && !p.resumed() {
-				t.Error("the last life: have no transaction resumed, want those of the life before")
+			for boundary := range test.resumes { // not each time: what was replaced may be mined, and finish the nonce
+				if !resumed[boundary] {
+					t.Errorf("after the deaths at %q no transaction was resumed", boundary)
+				}
 			}
 			l.traffic.accepted(t, len(l.traffic.promised())+20) // it works still
 			found := l.traffic.settled(t, senders)

@@ -52,11 +52,16 @@ func (f *faulted) chance(percent int) bool {
 // faultySenders is the number of bundle senders in these tests.
 const faultySenders = 4
 
-func startFaulted(t *testing.T, operations int, flags ...string) *faulted {
+// startFaulted starts them. Heads come over WebSocket past the faults, or by polling through them.
+func startFaulted(t *testing.T, operations int, polls bool) *faulted {
 	t.Helper()
 	chain := startChain(t, interval())
 	node := startFaultyNode(t, chain)
-	l, accounts := newLives(t, chain, node.url, faultySenders, 12, append([]string{"--max-bundle-size=4"}, flags...)...)
+	flags := []string{"--max-bundle-size=4"}
+	if !polls {
+		flags = append(flags, "--node-ws", chain.WSURL())
+	}
+	l, accounts := newLives(t, chain, node.url, faultySenders, 12, flags...)
 	f := &faulted{lives: l, node: node, rng: rand.New(rand.NewPCG(4337, 7769))}
 	f.now = l.start(t)
 	f.traffic = startTraffic(t, l.w, accounts, operations)
@@ -85,13 +90,14 @@ func (f *faulted) delivered(t *testing.T, operations int) {
 func TestFaultsLoseNothing(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
+		polls  bool
 		fault  func(t *testing.T, f *faulted) // before the wallets have finished
 		rivals bool                           // bundles may revert: others take our operations or our nonces
 		need   int64                          // faults that must have happened for the test to mean something
 	}{
 		"lost answers": {need: 3, fault: func(_ *testing.T, f *faulted) {
 			f.node.fail(func(_ int, calls []nodeCall) treatment {
-				if calls[0].transaction() == nil || !f.chance(50) {
+				if calls[0].transaction() == nil || !f.chance(60) {
 					return treatment{}
 				}
 				f.hits.Add(1)
@@ -100,7 +106,7 @@ func TestFaultsLoseNothing(t *testing.T) {
 		}},
 		"dropped transactions": {need: 3, fault: func(t *testing.T, f *faulted) {
 			f.node.fail(func(_ int, calls []nodeCall) treatment {
-				if calls[0].transaction() == nil || !f.chance(40) {
+				if calls[0].transaction() == nil || !f.chance(60) {
 					return treatment{}
 				}
 				return treatment{after: func(tx *types.Transaction) { f.drop(t, tx) }}
@@ -109,7 +115,7 @@ func TestFaultsLoseNothing(t *testing.T) {
 		"foreign transactions with the same nonce": {need: 3, rivals: true, fault: func(t *testing.T, f *faulted) {
 			f.node.fail(func(_ int, calls []nodeCall) treatment {
 				tx := calls[0].transaction()
-				if tx == nil || !f.chance(30) {
+				if tx == nil || !f.chance(50) {
 					return treatment{}
 				}
 				if f.chance(50) { // the foreign one was there first
@@ -136,7 +142,7 @@ func TestFaultsLoseNothing(t *testing.T) {
 				f.now = f.start(t)
 			}
 		}},
-		"a node that is five blocks behind now and then, and a kill while it is": {need: 20, fault: func(t *testing.T, f *faulted) {
+		"a node that is five blocks behind now and then, and a kill while it is": {polls: true, need: 20, fault: func(t *testing.T, f *faulted) {
 			lags := func(nth int, _ []nodeCall) treatment {
 				if nth/30%2 == 1 {
 					return treatment{}
@@ -151,9 +157,9 @@ func TestFaultsLoseNothing(t *testing.T) {
 			f.traffic.accepted(t, 40)
 			f.node.fail(lags)
 		}},
-		"a node that answers 429, 500 and nonsense": {need: 50, fault: func(_ *testing.T, f *faulted) {
+		"a node that answers 429, 500 and nonsense": {polls: true, need: 50, fault: func(_ *testing.T, f *faulted) {
 			f.node.fail(func(nth int, _ []nodeCall) treatment {
-				if nth > 1500 || !f.chance(30) {
+				if nth > 600 || !f.chance(30) {
 					return treatment{}
 				}
 				f.hits.Add(1)
@@ -169,7 +175,7 @@ func TestFaultsLoseNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			operations := faultOperations(t)
-			f := startFaulted(t, operations)
+			f := startFaulted(t, operations, test.polls)
 			test.fault(t, f)
 			f.delivered(t, operations)
 			f.node.fail(nil)
@@ -301,10 +307,10 @@ func TestKillsAtRandomMomentsLoseNothing(t *testing.T) {
 	t.Parallel()
 	const kills = 15
 	operations := 5 * faultOperations(t)
-	f := startFaulted(t, operations)
+	f := startFaulted(t, operations, false)
 	for n := range kills {
 		f.mu.Lock()
-		at := 20 + f.rng.IntN(250)
+		at := 5 + f.rng.IntN(150)
 		f.mu.Unlock()
 		p, hangUp := f.now, f.chance(50)
 		f.node.fail(func(nth int, _ []nodeCall) treatment {
