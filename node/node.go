@@ -38,8 +38,10 @@ import (
 	"github.com/holiman/uint256"
 )
 
-// claimBlocks is how many blocks beyond the head a claim holds. A living builder prolongs its claims with every head.
-const claimBlocks = 10
+// claimBlocks is how many blocks beyond the head a claim holds. A living builder prolongs its claims with every head it
+// looks at; the time is long because one that is held up by its node for many short blocks still has its transactions out,
+// and an operation in bundles of two keys makes one of them revert.
+const claimBlocks = 1000
 
 // Config is what the pipeline is made of.
 type Config struct {
