@@ -75,7 +75,7 @@ func benchmarkSender(b *testing.B, s *Store, key common.Address, bundles int) {
 		ops := []common.Hash{{byte(n)}, {byte(n >> 8), 1}, {2, byte(n)}, {3, byte(n)}, {4}, {5}, {6}, {7}}
 		fees := gas.Fees{MaxFee: *uint256.NewInt(2e9), MaxPriority: *uint256.NewInt(1e9)}
 		step(bundlesender.BundleReady{Seq: propose.Seq, Fees: fees, GasLimit: 1_000_000, Operations: ops, Claimed: ops})
-		tx := transaction(id, n, fees)
+		tx := someTransaction(id, n, fees)
 		if err := j.Signed(b.Context(), bundlesender.Attempt{ID: id, Nonce: n, Operations: ops}, tx); err != nil {
 			b.Error(err)
 			return

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"fmt"
-	"os"
 
 	"github.com/ethereum/go-ethereum/common"
 	"go.etcd.io/bbolt"
@@ -12,33 +11,23 @@ import (
 // maxDepth is how deep the buckets of a store lie in each other.
 const maxDepth = 3
 
-// check looks at the structure of the whole file before anything is believed: records have checksums, but the pages that lead to
-// them have none.
-func (s *Store) check() error {
-	return s.db.View(func(tx *bbolt.Tx) error {
-		info, err := os.Stat(s.db.Path())
-		if err != nil {
-			return err
+// checkFile looks at all pages of a file.
+func checkFile(tx *bbolt.Tx) error {
+	if err := tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error { return checkBucket(name, bucket, 1) }); err != nil {
+		return err
+	}
+	if err := checkBuckets(boltTx{tx}); err != nil {
+		return err
+	}
+	// bbolt's own check knows the pages that are free, too. It runs in a goroutine of its own, in which nothing could be
+	// recovered, and comes to no end where pages lead back to themselves: so it comes after ours, which finds these.
+	var errs error
+	for err := range tx.Check() {
+		if errs == nil {
+			errs = fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
-		if info.Size() < tx.Size() {
-			return fmt.Errorf("%w: have %d bytes, want %d", ErrDamaged, info.Size(), tx.Size())
-		}
-		if err := tx.ForEach(func(name []byte, bucket *bbolt.Bucket) error { return checkBucket(name, bucket, 1) }); err != nil {
-			return err
-		}
-		if err := checkBuckets(tx); err != nil {
-			return err
-		}
-		// bbolt's own check knows the pages that are free, too. It runs in a goroutine of its own, in which nothing could be
-		// recovered, and comes to no end where pages lead back to themselves: so it comes after ours, which finds these.
-		var errs error
-		for err := range tx.Check() {
-			if errs == nil {
-				errs = fmt.Errorf("%w: %w", ErrDamaged, err)
-			}
-		}
-		return errs
-	})
+	}
+	return errs
 }
 
 // checkBucket looks whether all keys are in order, there and below. Where they are, no page is met twice.
@@ -68,9 +57,9 @@ func checkBucket(name []byte, bucket *bbolt.Bucket, depth int) error {
 }
 
 // checkBuckets looks whether all that prepare makes is there, and for each key what the first write of its journal makes.
-func checkBuckets(tx *bbolt.Tx) error {
-	if tx.Bucket(bucketMeta) == nil {
-		return nil // an empty file
+func checkBuckets(tx transaction) error {
+	if tx.Empty() {
+		return nil
 	}
 	for _, name := range buckets() {
 		if tx.Bucket(name) == nil {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"go.etcd.io/bbolt"
 )
 
 // Bounds of one transaction, so that no caller waits for a huge one, and of what may be queued without anybody waiting.
@@ -17,7 +15,7 @@ const (
 
 // Write is a change of the store, made by the functions of this package that say what they write.
 type Write struct {
-	apply func(*Store, *bbolt.Tx) error
+	apply func(*Store, transaction) error
 	bytes int   // about
 	err   error // it could not be made
 }
@@ -176,8 +174,8 @@ func (s *Store) stopped() bool {
 
 // commit makes one transaction of the calls, and answers them.
 func (s *Store) commit(batch []waiting) error {
-	err := s.guard(func() error {
-		return s.db.Update(func(tx *bbolt.Tx) error {
+	err := guard(func() error {
+		return s.db.Update(func(tx transaction) error {
 			for _, w := range batch {
 				for _, write := range w.writes {
 					if err := write.apply(s, tx); err != nil {

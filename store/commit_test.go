@@ -13,7 +13,7 @@ import (
 
 // put is a write of a test: a value in a bucket of its own.
 func put(key, value string) Write {
-	return Write{bytes: len(key) + len(value), apply: func(_ *Store, tx *bbolt.Tx) error {
+	return Write{bytes: len(key) + len(value), apply: func(_ *Store, tx transaction) error {
 		bucket, err := tx.CreateBucketIfNotExists([]byte("test"))
 		if err != nil {
 			return err
@@ -25,13 +25,13 @@ func put(key, value string) Write {
 var errDisk = errors.New("no space left on device")
 
 func failing() Write {
-	return Write{apply: func(*Store, *bbolt.Tx) error { return errDisk }}
+	return Write{apply: func(*Store, transaction) error { return errDisk }}
 }
 
 func get(tb testing.TB, s *Store, key string) string {
 	tb.Helper()
 	var value string
-	if err := s.db.View(func(tx *bbolt.Tx) error {
+	if err := s.db.View(func(tx transaction) error {
 		if bucket := tx.Bucket([]byte("test")); bucket != nil {
 			value = string(bucket.Get([]byte(key)))
 		}
@@ -304,7 +304,7 @@ func BenchmarkBoltBatch(b *testing.B) {
 				group.Go(func() {
 					for i := w; i < b.N; i += writers {
 						key := binary.BigEndian.AppendUint64(nil, uint64(i%4096))
-						if err := s.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(bucketOperations).Put(key, value) }); err != nil {
+						if err := boltDB(s).Batch(func(tx *bbolt.Tx) error { return tx.Bucket(bucketOperations).Put(key, value) }); err != nil {
 							b.Error(err)
 						}
 					}

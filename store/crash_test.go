@@ -14,7 +14,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
-	"go.etcd.io/bbolt"
 
 	"baler/bundlesender"
 	"baler/journal"
@@ -167,14 +166,15 @@ func checkSurvived(t *testing.T, dir string, acknowledged map[string]bool, signe
 			t.Fatalf("%s was acknowledged and is not there", key)
 		}
 	}
-	if err := s.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket([]byte("test")).ForEach(func(name, _ []byte) error {
+	if err := s.db.View(func(tx transaction) error {
+		cursor := tx.Bucket([]byte("test")).Cursor()
+		for name, _ := cursor.First(); name != nil; name, _ = cursor.Next() {
 			key := string(name[2:])
 			if get(t, s, "a "+key) != key || get(t, s, "b "+key) != key || get(t, s, "c "+key) != strings.Repeat(key, 100) {
 				t.Fatalf("half of %s is there", key)
 			}
-			return nil
-		})
+		}
+		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}

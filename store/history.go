@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
-	"go.etcd.io/bbolt"
 
 	"baler/pool"
 )
@@ -46,10 +45,10 @@ func PutMined(m MinedOperation) Write {
 		}
 		bytes += len(stored.Operation)
 	}
-	return Write{bytes: bytes, apply: func(s *Store, tx *bbolt.Tx) error { return s.putMined(tx, stored) }}
+	return Write{bytes: bytes, apply: func(s *Store, tx transaction) error { return s.putMined(tx, stored) }}
 }
 
-func (s *Store) putMined(tx *bbolt.Tx, m storedMined) error {
+func (s *Store) putMined(tx transaction, m storedMined) error {
 	mined, order := tx.Bucket(bucketMined), tx.Bucket(bucketMinedOrder)
 	if old := mined.Get(m.Hash[:]); old != nil {
 		before, err := unseal[storedMined](recordMined, old)
@@ -72,9 +71,9 @@ func (s *Store) putMined(tx *bbolt.Tx, m storedMined) error {
 	if err != nil {
 		return err
 	}
-	order.FillPercent = 0.9 // its keys only grow
+	order.Grows()
 	for _, put := range []struct {
-		bucket     *bbolt.Bucket
+		bucket     bucket
 		key, value []byte
 	}{
 		{mined, m.Hash[:], record},
@@ -90,7 +89,7 @@ func (s *Store) putMined(tx *bbolt.Tx, m storedMined) error {
 }
 
 // forgetMined drops the oldest until the history is as long as it may be.
-func (s *Store) forgetMined(tx *bbolt.Tx) error {
+func (s *Store) forgetMined(tx transaction) error {
 	for s.mined > uint64(s.options.History) {
 		_, hash := tx.Bucket(bucketMinedOrder).Cursor().First()
 		if hash == nil {
@@ -107,7 +106,7 @@ func (s *Store) forgetMined(tx *bbolt.Tx) error {
 	return nil
 }
 
-func (s *Store) dropMined(tx *bbolt.Tx, m storedMined) error {
+func (s *Store) dropMined(tx transaction, m storedMined) error {
 	s.mined--
 	if err := tx.Bucket(bucketMined).Delete(m.Hash[:]); err != nil {
 		return err
@@ -121,7 +120,7 @@ func (s *Store) dropMined(tx *bbolt.Tx, m storedMined) error {
 // Unmine forgets what a block held that has left the canonical chain. Operations that return to the pool are put there with
 // [PutOperation] in the same commit.
 func Unmine(block common.Hash) Write {
-	return Write{apply: func(s *Store, tx *bbolt.Tx) error {
+	return Write{apply: func(s *Store, tx transaction) error {
 		cursor := tx.Bucket(bucketMinedBlock).Cursor()
 		var hashes [][]byte
 		for key, _ := cursor.Seek(block[:]); len(key) == 2*common.HashLength && common.BytesToHash(key[:common.HashLength]) == block; key, _ = cursor.Next() {
@@ -146,8 +145,8 @@ func (s *Store) Mined(hash common.Hash) (*MinedOperation, error) {
 		return nil, nil
 	}
 	var record []byte
-	err := s.guard(func() error {
-		return s.db.View(func(tx *bbolt.Tx) error {
+	err := guard(func() error {
+		return s.db.View(func(tx transaction) error {
 			record = slices.Clone(tx.Bucket(bucketMined).Get(hash[:]))
 			return nil
 		})
@@ -168,7 +167,7 @@ func (s *Store) History() iter.Seq2[*MinedOperation, error] {
 		if s == nil {
 			return
 		}
-		for p, err := range s.pairs([]byte{0}, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketMinedOrder) }) {
+		for p, err := range s.pairs([]byte{0}, func(tx transaction) bucket { return tx.Bucket(bucketMinedOrder) }) {
 			var m *MinedOperation
 			if err == nil {
 				m, err = s.Mined(common.BytesToHash(p.value))
@@ -191,8 +190,8 @@ func (s *Store) Latest() iter.Seq2[*MinedOperation, error] {
 		}
 		for before := number(math.MaxUint64); before != nil; {
 			var hash, record []byte
-			err := s.guard(func() error {
-				return s.db.View(func(tx *bbolt.Tx) error {
+			err := guard(func() error {
+				return s.db.View(func(tx transaction) error {
 					cursor := tx.Bucket(bucketMinedOrder).Cursor()
 					if key, _ := cursor.Seek(before); key == nil {
 						before, hash = cursor.Last()
@@ -239,7 +238,7 @@ func readMined(record []byte) (*MinedOperation, error) {
 
 // countMined counts the history of a file that was just opened.
 func (s *Store) countMined() error {
-	return s.db.View(func(tx *bbolt.Tx) error {
+	return s.db.View(func(tx transaction) error {
 		s.mined = 0
 		cursor := tx.Bucket(bucketMinedOrder).Cursor()
 		for key, _ := cursor.First(); key != nil; key, _ = cursor.Next() {

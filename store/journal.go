@@ -10,7 +10,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
-	"go.etcd.io/bbolt"
 
 	"baler/bundlesender"
 	"baler/journal"
@@ -88,8 +87,8 @@ func (s *Store) Journals() ([]common.Address, error) {
 		return nil, nil
 	}
 	var keys []common.Address
-	err := s.guard(func() error {
-		return s.db.View(func(tx *bbolt.Tx) error {
+	err := guard(func() error {
+		return s.db.View(func(tx transaction) error {
 			return tx.Bucket(bucketJournals).ForEachBucket(func(name []byte) error {
 				keys = append(keys, common.BytesToAddress(name))
 				return nil
@@ -100,8 +99,8 @@ func (s *Store) Journals() ([]common.Address, error) {
 }
 
 // bucket finds one of the key's buckets; it is nil if nothing was written yet.
-func (j *Journal) bucket(name []byte) func(*bbolt.Tx) *bbolt.Bucket {
-	return func(tx *bbolt.Tx) *bbolt.Bucket {
+func (j *Journal) bucket(name []byte) func(transaction) bucket {
+	return func(tx transaction) bucket {
 		own := tx.Bucket(bucketJournals).Bucket(j.key[:])
 		if own == nil {
 			return nil
@@ -111,7 +110,7 @@ func (j *Journal) bucket(name []byte) func(*bbolt.Tx) *bbolt.Bucket {
 }
 
 // makeBucket is bucket for a transaction that writes.
-func (j *Journal) makeBucket(tx *bbolt.Tx, name []byte) (*bbolt.Bucket, error) {
+func (j *Journal) makeBucket(tx transaction, name []byte) (bucket, error) {
 	own, err := tx.Bucket(bucketJournals).CreateBucketIfNotExists(j.key[:])
 	if err != nil {
 		return nil, err
@@ -209,12 +208,12 @@ func (j *Journal) append(writes []Write, b journal.Body) []Write {
 		j.parts = append(j.parts, part{first: entry.Number, head: len(record)})
 	}
 	j.parts[len(j.parts)-1].bytes += len(record)
-	return append(writes, Write{err: err, bytes: len(record), apply: func(_ *Store, tx *bbolt.Tx) error {
+	return append(writes, Write{err: err, bytes: len(record), apply: func(_ *Store, tx transaction) error {
 		bucket, err := j.makeBucket(tx, bucketEntries)
 		if err != nil {
 			return err
 		}
-		bucket.FillPercent = 0.9 // its keys only grow
+		bucket.Grows()
 		return bucket.Put(number(entry.Number), record)
 	}})
 }
@@ -252,7 +251,7 @@ func (j *Journal) prune(writes []Write, r bundlesender.Record) []Write {
 	}
 	j.parts = slices.Delete(j.parts, 0, drop)
 	first := j.parts[0].first
-	return append(writes, Write{apply: func(_ *Store, tx *bbolt.Tx) error {
+	return append(writes, Write{apply: func(_ *Store, tx transaction) error {
 		bucket, err := j.makeBucket(tx, bucketEntries)
 		if err != nil {
 			return err
@@ -262,7 +261,7 @@ func (j *Journal) prune(writes []Write, r bundlesender.Record) []Write {
 }
 
 // deleteBefore deletes the pairs with a lower key.
-func deleteBefore(bucket *bbolt.Bucket, bound []byte) error {
+func deleteBefore(bucket bucket, bound []byte) error {
 	var keys [][]byte
 	cursor := bucket.Cursor()
 	for key, _ := cursor.First(); key != nil && string(key) < string(bound); key, _ = cursor.Next() {
@@ -307,7 +306,7 @@ func (j *Journal) putSigned(attempt bundlesender.Attempt, tx *types.Transaction)
 	attempt.Fees.MaxFee.SetFromBig(tx.GasFeeCap())
 	attempt.Fees.MaxPriority.SetFromBig(tx.GasTipCap())
 	record, err := seal(recordSigned, signedRecord{attempt, raw})
-	return Write{bytes: len(record), apply: func(_ *Store, tx *bbolt.Tx) error {
+	return Write{bytes: len(record), apply: func(_ *Store, tx transaction) error {
 		bucket, err := j.makeBucket(tx, bucketSigned)
 		if err != nil {
 			return err
@@ -317,7 +316,7 @@ func (j *Journal) putSigned(attempt bundlesender.Attempt, tx *types.Transaction)
 }
 
 func (j *Journal) dropSigned(ids []bundlesender.AttemptID) Write {
-	return Write{apply: func(_ *Store, tx *bbolt.Tx) error {
+	return Write{apply: func(_ *Store, tx transaction) error {
 		bucket, err := j.makeBucket(tx, bucketSigned)
 		for _, id := range ids {
 			if err == nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/google/go-cmp/cmp"
-	"go.etcd.io/bbolt"
 
 	"baler/bundlesender"
 	"baler/gas"
@@ -32,7 +31,7 @@ func checkSilentJournal(t *testing.T, j *Journal) {
 	if err != nil || len(effects) == 0 {
 		t.Errorf("step: have %v, %v, want the machine's effects", effects, err)
 	}
-	if err := errors.Join(j.Note(t.Context(), "x"), j.Signed(t.Context(), bundlesender.Attempt{}, transaction(1, 1, gas.Fees{}))); err != nil {
+	if err := errors.Join(j.Note(t.Context(), "x"), j.Signed(t.Context(), bundlesender.Attempt{}, someTransaction(1, 1, gas.Fees{}))); err != nil {
 		t.Error(err)
 	}
 	for entry, err := range j.Entries() {
@@ -41,7 +40,7 @@ func checkSilentJournal(t *testing.T, j *Journal) {
 }
 
 // transaction is one that differs for each attempt.
-func transaction(id bundlesender.AttemptID, nonce uint64, fees gas.Fees) *types.Transaction {
+func someTransaction(id bundlesender.AttemptID, nonce uint64, fees gas.Fees) *types.Transaction {
 	return types.NewTx(&types.DynamicFeeTx{
 		Nonce: nonce, GasFeeCap: fees.MaxFee.ToBig(), GasTipCap: fees.MaxPriority.ToBig(), Gas: 21_000,
 		Data: binary.BigEndian.AppendUint64(nil, uint64(id)),
@@ -107,7 +106,7 @@ func (s *sender) step(t tester) []bundlesender.Effect {
 	switch e := event.(type) { // the transactions are real ones here
 	case bundlesender.Signed:
 		attempt := s.made[e.Attempt]
-		tx := transaction(e.Attempt, attempt.Nonce, e.Fees)
+		tx := someTransaction(e.Attempt, attempt.Nonce, e.Fees)
 		if err := s.sign(attempt, tx); err != nil {
 			t.Fatal(err)
 		}
@@ -279,7 +278,7 @@ func TestNothingIsDoneThatIsNotWritten(t *testing.T) {
 			t.Errorf("have %v, %v, want no effects and the failure", effects, err)
 		}
 	}
-	if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 1}, transaction(1, 0, gas.Fees{})); !errors.Is(err, errDisk) {
+	if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 1}, someTransaction(1, 0, gas.Fees{})); !errors.Is(err, errDisk) {
 		t.Errorf("signed: have %v, want the failure", err)
 	}
 	if err := s.Close(); err != nil {
@@ -295,7 +294,7 @@ func TestAJournalOfAnotherMachineKeepsItsTransactions(t *testing.T) {
 	j := mustJournal(t, s)
 	mustResume(t, j)
 	// Another machine makes attempt 5 of a head, and signs it.
-	tx := transaction(5, 3, gas.Fees{})
+	tx := someTransaction(5, 3, gas.Fees{})
 	step := journal.Step{Event: bundlesender.Head{Number: 9}, Effects: []bundlesender.Effect{bundlesender.Submit{Attempt: bundlesender.Attempt{ID: 5}}}}
 	if err := s.Enqueue(t.Context(), j.append(nil, step)...); err != nil {
 		t.Fatal(err)
@@ -317,25 +316,25 @@ func TestAJournalOfAnotherMachineKeepsItsTransactions(t *testing.T) {
 }
 
 func TestADamagedJournalIsRefused(t *testing.T) {
-	for name, damage := range map[string]func(t *testing.T, own *bbolt.Bucket){
-		"an entry": func(t *testing.T, own *bbolt.Bucket) {
+	for name, damage := range map[string]func(t *testing.T, own bucket){
+		"an entry": func(t *testing.T, own bucket) {
 			value := slices.Clone(own.Bucket(bucketEntries).Get(number(2)))
 			value[len(value)-3] ^= 1
 			mustPut(t, own.Bucket(bucketEntries), number(2), value)
 		},
-		"an entry's number": func(t *testing.T, own *bbolt.Bucket) {
+		"an entry's number": func(t *testing.T, own bucket) {
 			mustPut(t, own.Bucket(bucketEntries), []byte("two"), []byte("x"))
 		},
-		"a missing entry": func(t *testing.T, own *bbolt.Bucket) {
+		"a missing entry": func(t *testing.T, own bucket) {
 			if err := own.Bucket(bucketEntries).Delete(number(2)); err != nil {
 				t.Fatal(err)
 			}
 		},
-		"a signed transaction": func(t *testing.T, own *bbolt.Bucket) {
+		"a signed transaction": func(t *testing.T, own bucket) {
 			mustPut(t, own.Bucket(bucketSigned), number(1), []byte("x"))
 		},
-		"another transaction": func(t *testing.T, own *bbolt.Bucket) {
-			raw, err := transaction(1, 1, gas.Fees{}).MarshalBinary()
+		"another transaction": func(t *testing.T, own bucket) {
+			raw, err := someTransaction(1, 1, gas.Fees{}).MarshalBinary()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -356,10 +355,10 @@ func TestADamagedJournalIsRefused(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 1}, transaction(1, 1, gas.Fees{})); err != nil {
+			if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 1}, someTransaction(1, 1, gas.Fees{})); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.db.Update(func(tx *bbolt.Tx) error {
+			if err := s.db.Update(func(tx transaction) error {
 				damage(t, tx.Bucket(bucketJournals).Bucket(testKey[:]))
 				return nil
 			}); err != nil {
@@ -376,7 +375,7 @@ func TestADamagedJournalIsRefused(t *testing.T) {
 	}
 }
 
-func mustPut(t *testing.T, bucket *bbolt.Bucket, key, value []byte) {
+func mustPut(t *testing.T, bucket bucket, key, value []byte) {
 	t.Helper()
 	if err := bucket.Put(key, value); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"iter"
 
 	"github.com/ethereum/go-ethereum/common"
-	"go.etcd.io/bbolt"
 
 	"baler/pool"
 	"baler/userop"
@@ -44,14 +43,14 @@ func PutOperation(op *pool.Operation) Write {
 	}
 	record, err := seal(recordOperation, stored)
 	key := op.Hash
-	return Write{err: err, bytes: len(record), apply: func(_ *Store, tx *bbolt.Tx) error {
+	return Write{err: err, bytes: len(record), apply: func(_ *Store, tx transaction) error {
 		return tx.Bucket(bucketOperations).Put(key[:], record)
 	}}
 }
 
 // DeleteOperations drops operations that have left the pool. Those that are not there are no error.
 func DeleteOperations(hashes ...common.Hash) Write {
-	return Write{apply: func(_ *Store, tx *bbolt.Tx) error {
+	return Write{apply: func(_ *Store, tx transaction) error {
 		bucket := tx.Bucket(bucketOperations)
 		for _, hash := range hashes {
 			if err := bucket.Delete(hash[:]); err != nil {
@@ -64,13 +63,7 @@ func DeleteOperations(hashes ...common.Hash) Write {
 
 // ClearOperations drops all operations of the pool.
 func ClearOperations() Write {
-	return Write{apply: func(_ *Store, tx *bbolt.Tx) error {
-		if err := tx.DeleteBucket(bucketOperations); err != nil {
-			return err
-		}
-		_, err := tx.CreateBucket(bucketOperations)
-		return err
-	}}
+	return Write{apply: func(_ *Store, tx transaction) error { return tx.ClearBucket(bucketOperations) }}
 }
 
 // Operations returns the operations of the pool, in the order of their hashes. A damaged one is an error, and the
@@ -80,7 +73,7 @@ func (s *Store) Operations() iter.Seq2[*pool.Operation, error] {
 		if s == nil {
 			return
 		}
-		for p, err := range s.pairs([]byte{0}, func(tx *bbolt.Tx) *bbolt.Bucket { return tx.Bucket(bucketOperations) }) {
+		for p, err := range s.pairs([]byte{0}, func(tx transaction) bucket { return tx.Bucket(bucketOperations) }) {
 			var op *pool.Operation
 			if err == nil {
 				op, err = readOperation(p)
@@ -106,7 +99,7 @@ func readOperation(p pair) (*pool.Operation, error) {
 // SetReputation keeps the reputation records of the pool, in the place of those before.
 func SetReputation(list []pool.Reputation) Write {
 	record, err := seal(recordReputation, list)
-	return Write{err: err, bytes: len(record), apply: func(_ *Store, tx *bbolt.Tx) error {
+	return Write{err: err, bytes: len(record), apply: func(_ *Store, tx transaction) error {
 		return tx.Bucket(bucketReputation).Put(keyReputation, record)
 	}}
 }
@@ -117,8 +110,8 @@ func (s *Store) Reputation() ([]pool.Reputation, error) {
 		return nil, nil
 	}
 	var list []pool.Reputation
-	err := s.guard(func() error {
-		return s.db.View(func(tx *bbolt.Tx) (err error) {
+	err := guard(func() error {
+		return s.db.View(func(tx transaction) (err error) {
 			record := tx.Bucket(bucketReputation).Get(keyReputation)
 			if record != nil {
 				list, err = unseal[[]pool.Reputation](recordReputation, record)

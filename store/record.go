@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"iter"
 
-	"go.etcd.io/bbolt"
-
 	"baler/journal"
 )
 
@@ -72,12 +70,12 @@ type pair struct{ key, value []byte }
 const pageOf = 256
 
 // pairs reads a bucket in the order of its keys, from a key on. What is written meanwhile may or may not be seen.
-func (s *Store) pairs(from []byte, bucket func(*bbolt.Tx) *bbolt.Bucket) iter.Seq2[pair, error] {
+func (s *Store) pairs(from []byte, bucket func(transaction) bucket) iter.Seq2[pair, error] {
 	return func(yield func(pair, error) bool) {
 		for from != nil {
 			var page []pair
-			err := s.guard(func() error {
-				return s.db.View(func(tx *bbolt.Tx) error {
+			err := guard(func() error {
+				return s.db.View(func(tx transaction) error {
 					page, from = readPage(bucket(tx), from)
 					return nil
 				})
@@ -96,7 +94,7 @@ func (s *Store) pairs(from []byte, bucket func(*bbolt.Tx) *bbolt.Bucket) iter.Se
 }
 
 // readPage returns some pairs and the key to go on from, nil at the end.
-func readPage(bucket *bbolt.Bucket, from []byte) (page []pair, next []byte) {
+func readPage(bucket bucket, from []byte) (page []pair, next []byte) {
 	if bucket == nil {
 		return nil, nil
 	}

@@ -90,7 +90,7 @@ func checkRestart(t *rapid.T, dir string, calls []waiting, at crash) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.db.NoSync = true // a test of what is written
+	boltDB(s).NoSync = true // a test of what is written
 	for i := range calls {
 		calls[i].done = nil
 	}

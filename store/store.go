@@ -8,11 +8,8 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
-	"time"
 
 	"github.com/ethereum/go-ethereum/common"
-	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // FileName is the store's file in the data directory.
@@ -73,9 +70,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Store is one open file. Its methods are safe for concurrent use.
+// Store is one open store. Its methods are safe for concurrent use.
 type Store struct {
-	db       *bbolt.DB
+	db       engine
 	meta     Meta
 	options  Options
 	readOnly bool
@@ -115,23 +112,39 @@ func Open(dir string, meta Meta, options Options) (*Store, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, FileName)
-	s, err := open(path, &bbolt.Options{Timeout: lockTimeout, FreelistType: bbolt.FreelistMapType}, options)
-	if err != nil {
-		return nil, err
+	db, err := openBolt(path, false)
+	if err == nil {
+		var s *Store
+		if s, err = use(db, meta, options); err == nil {
+			err = syncDir(dir) // the file's name must survive too
+		}
+		if err == nil {
+			return s, nil
+		}
+		err = errors.Join(err, db.Close())
 	}
+	return nil, fmt.Errorf("%s: %w", path, err)
+}
+
+// use makes a store of an engine. After an error the engine is the caller's to close.
+func use(db engine, meta Meta, options Options) (*Store, error) {
+	s := newStore(db, options)
 	s.meta = meta
 	for _, step := range []func() error{
 		func() error { return s.belongs(&meta) },
-		s.check,
-		func() error { return s.db.Update(prepare(meta)) },
+		db.Check,
+		func() error { return db.Update(prepare(meta)) },
 		s.countMined,
-		func() error { return syncDir(dir) }, // the file's name must survive too
 	} {
-		if err := s.guard(step); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, errors.Join(err, s.db.Close()))
+		if err := guard(step); err != nil {
+			return nil, err
 		}
 	}
 	return s, nil
+}
+
+func newStore(db engine, options Options) *Store {
+	return &Store{db: db, options: options.withDefaults(), awakened: make(chan struct{}, 1)}
 }
 
 // OpenReadOnly opens a store, the file or its directory, to look at it. It must not be in use.
@@ -142,39 +155,18 @@ func OpenReadOnly(path string) (*Store, error) {
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	s, err := open(path, &bbolt.Options{Timeout: lockTimeout, ReadOnly: true}, Options{})
+	db, err := openBolt(path, true)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	s := newStore(db, Options{})
 	s.readOnly = true
-	for _, step := range []func() error{func() error { return s.belongs(nil) }, s.check} {
-		if err := s.guard(step); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, errors.Join(err, s.db.Close()))
+	for _, step := range []func() error{func() error { return s.belongs(nil) }, db.Check} {
+		if err := guard(step); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, errors.Join(err, db.Close()))
 		}
 	}
 	return s, nil
-}
-
-// lockTimeout is how long bbolt tries to lock the file: a store that is in use will not be free soon.
-const lockTimeout = 60 * time.Millisecond
-
-func open(path string, how *bbolt.Options, options Options) (*Store, error) {
-	s := &Store{options: options.withDefaults(), awakened: make(chan struct{}, 1)}
-	err := s.guard(func() (err error) {
-		s.db, err = bbolt.Open(path, 0o600, how)
-		return err
-	})
-	switch {
-	case err == nil:
-		return s, nil
-	case errors.Is(err, bolterrors.ErrTimeout):
-		err = ErrLocked
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch):
-		err = fmt.Errorf("%w: %w", ErrNotStore, err)
-	case errors.Is(err, bolterrors.ErrChecksum):
-		err = fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return nil, fmt.Errorf("%s: %w", path, err)
 }
 
 // Meta returns what the store belongs to.
@@ -224,14 +216,14 @@ func buckets() [][]byte {
 	return [][]byte{bucketMeta, bucketOperations, bucketMined, bucketMinedOrder, bucketMinedBlock, bucketReputation, bucketJournals}
 }
 
-// readMeta returns nil for an empty file.
-func readMeta(tx *bbolt.Tx) (*storedMeta, error) {
+// readMeta returns nil for an empty store.
+func readMeta(tx transaction) (*storedMeta, error) {
+	if tx.Empty() {
+		return nil, nil
+	}
 	bucket := tx.Bucket(bucketMeta)
 	if bucket == nil {
-		if first, _ := tx.Cursor().First(); first != nil {
-			return nil, ErrNotStore
-		}
-		return nil, nil
+		return nil, ErrNotStore
 	}
 	m, err := unseal[storedMeta](recordMeta, bucket.Get(keyMeta))
 	if err != nil {
@@ -240,9 +232,9 @@ func readMeta(tx *bbolt.Tx) (*storedMeta, error) {
 	return &m, nil
 }
 
-// belongs says whether the file is a store, of this program and of the chain that is wanted; nil: of any, but not empty.
+// belongs says whether it is a store, of this program and of the chain that is wanted; nil: of any, but not empty.
 func (s *Store) belongs(want *Meta) error {
-	return s.db.View(func(tx *bbolt.Tx) error {
+	return s.db.View(func(tx transaction) error {
 		stored, err := readMeta(tx)
 		switch {
 		case err != nil:
@@ -250,7 +242,7 @@ func (s *Store) belongs(want *Meta) error {
 		case stored == nil && want == nil:
 			return ErrNotStore
 		case stored == nil:
-			return nil // an empty file
+			return nil // an empty store
 		case want == nil:
 			s.meta = stored.Meta
 			return stored.check(stored.Meta)
@@ -260,14 +252,14 @@ func (s *Store) belongs(want *Meta) error {
 	})
 }
 
-// prepare makes an empty file ours.
-func prepare(meta Meta) func(*bbolt.Tx) error {
-	return func(tx *bbolt.Tx) error {
-		if tx.Bucket(bucketMeta) != nil {
+// prepare makes an empty store ours.
+func prepare(meta Meta) func(transaction) error {
+	return func(tx transaction) error {
+		if !tx.Empty() {
 			return nil
 		}
 		for _, name := range buckets() {
-			if _, err := tx.CreateBucket(name); err != nil {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
 		}
@@ -281,7 +273,7 @@ func prepare(meta Meta) func(*bbolt.Tx) error {
 
 // guard turns what goes wrong inside the file into errors: bbolt panics over pages that are not what they should be, and a
 // file that was cut off faults where it was mapped into memory.
-func (s *Store) guard(f func() error) (err error) {
+func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {

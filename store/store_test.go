@@ -53,9 +53,12 @@ func mustOpen(tb testing.TB, dir string, options Options) *Store {
 func mustOpenFast(tb testing.TB, dir string, options Options) *Store {
 	tb.Helper()
 	s := mustOpen(tb, dir, options)
-	s.db.NoSync = true
+	boltDB(s).NoSync = true
 	return s
 }
+
+// boltDB is the file of a store that has one.
+func boltDB(s *Store) *bbolt.DB { return s.db.(*boltEngine).db }
 
 func mustClose(t tester, c io.Closer) {
 	t.Helper()
@@ -94,7 +97,7 @@ func TestAStoreOfAnotherFormatIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyMeta, record) }); err != nil {
+	if err := s.db.Update(func(tx transaction) error { return tx.Bucket(bucketMeta).Put(keyMeta, record) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
