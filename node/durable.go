@@ -179,7 +179,7 @@ func (n *Node) readmit(ctx context.Context, ops []*pool.Operation) (back int, er
 	gone := make(map[common.Hash]*pool.Operation)
 	for _, op := range ops {
 		_, err := backoff.Retry(ctx, func() (common.Hash, error) {
-			hash, err := n.admit(ctx, op.EntryPoint, op.Op)
+			hash, err := n.readmitted(ctx, op.EntryPoint, op.Op)
 			if _, no := errors.AsType[*rejection.Rejection](err); no {
 				return hash, backoff.Permanent(err)
 			}

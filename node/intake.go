@@ -27,22 +27,23 @@ func (n *Node) SendUserOperation(ctx context.Context, ep entrypoint.EntryPoint, 
 		return common.Hash{}, err
 	}
 	n.sink(event.OperationReceived{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce})
-	return n.validated(ctx, at, hash, ep, op, n.keep)
+	return n.validated(ctx, at, hash, ep, op, (*pool.Pool).Add, n.keep)
 }
 
-// admit is SendUserOperation for an operation that the store keeps already.
-func (n *Node) admit(ctx context.Context, ep entrypoint.EntryPoint, op *userop.UserOperation) (common.Hash, error) {
+// readmitted is SendUserOperation for an operation that was acknowledged before: the store keeps it already, and no limit on
+// counts keeps it out.
+func (n *Node) readmitted(ctx context.Context, ep entrypoint.EntryPoint, op *userop.UserOperation) (common.Hash, error) {
 	at := n.head.Load()
 	hash, err := n.operationHash(ctx, at, ep, op)
 	if err != nil {
 		return common.Hash{}, err
 	}
-	return n.validated(ctx, at, hash, ep, op, func(context.Context, *pool.Operation) error { return nil })
+	return n.validated(ctx, at, hash, ep, op, (*pool.Pool).Readmit, func(context.Context, *pool.Operation) error { return nil })
 }
 
 // validated takes an operation through the cheap refusals, validation and the pool, and keeps it.
 func (n *Node) validated(ctx context.Context, at *head, hash common.Hash, ep entrypoint.EntryPoint, op *userop.UserOperation,
-	keep func(context.Context, *pool.Operation) error,
+	add func(*pool.Pool, *pool.Operation) (pool.Added, error), keep func(context.Context, *pool.Operation) error,
 ) (common.Hash, error) {
 	admitted := &pool.Operation{Op: op, Hash: hash, EntryPoint: ep, AddedBlock: at.number(), AddedTime: at.header.Time}
 	known, result, err := n.judge(ctx, admitted)
@@ -58,7 +59,7 @@ func (n *Node) validated(ctx context.Context, at *head, hash common.Hash, ep ent
 		if result.Paymaster != nil {
 			p.SetDeposit(ep.Address, result.Paymaster.Address, result.Paymaster.Deposit)
 		}
-		added, err = p.Add(admitted)
+		added, err = add(p, admitted)
 	})
 	if err != nil {
 		return hash, n.rejected(admitted, err)

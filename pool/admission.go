@@ -19,6 +19,14 @@ import (
 // ReplacementFeeIncreasePercent, also if a builder has the other in flight: only one of the two can be mined, and the
 // claim stays with the builder.
 func (p *Pool) Add(op *Operation) (Added, error) {
+	return p.add(op, p.checkRoles, p.checkReputation, p.checkCounts, p.checkDeposit)
+}
+
+// Readmit is Add for an operation that was admitted before, in an earlier life of the process or in blocks that left the
+// chain. Limits on counts and deposits do not keep it out, as they do not in Reorg: it was acknowledged.
+func (p *Pool) Readmit(op *Operation) (Added, error) { return p.add(op, p.checkRoles) }
+
+func (p *Pool) add(op *Operation, checks ...func(*Operation, *entry) error) (Added, error) {
 	if p.ops[op.Hash] != nil {
 		return Added{Known: true}, nil
 	}
@@ -35,7 +43,7 @@ func (p *Pool) Add(op *Operation) (Added, error) {
 			return Added{}, err
 		}
 	}
-	for _, check := range []func(*Operation, *entry) error{p.checkRoles, p.checkReputation, p.checkCounts, p.checkDeposit} {
+	for _, check := range checks {
 		if err := check(op, old); err != nil {
 			return Added{}, err
 		}

@@ -295,6 +295,30 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// What was acknowledged once comes back after a restart, however many of its sender are there: a reorg may have brought
+// back those before it.
+func TestReadmissionKnowsNoLimits(t *testing.T) {
+	p := newPool(t)
+	p.SetDeposit(ep07.Address, *pm(1), *uint256.NewInt(100))
+	for i := range uint64(4) {
+		add(t, p, operation(1, nonce(0, i), ahead(i)))
+	}
+	add(t, p, operation(2, paidBy(1, 60)))
+	fifth, sponsored := operation(1, nonce(0, 4), ahead(4)), operation(3, paidBy(1, 60))
+	refused(t, p, fifth, rejection.StakeTooLow, "unstaked sender")
+	refused(t, p, sponsored, rejection.PaymasterDepositLow, "need 120 wei")
+	for _, op := range []*Operation{fifth, sponsored} {
+		if _, err := p.Readmit(op); err != nil {
+			t.Errorf("Readmit: %v", err)
+		}
+	}
+	check(t, p)
+	_, err := p.Readmit(operation(1, nonce(0, 6), ahead(6))) // the chain decides about nonces still
+	if err == nil || !contains(err.Error(), "AA25") {
+		t.Errorf("Readmit with a gap: have error %v, want AA25", err)
+	}
+}
+
 func TestPaymasterDeposit(t *testing.T) {
 	p := newPool(t)
 	refused(t, p, operation(1, paidBy(1, 1)), rejection.PaymasterDepositLow, "deposit of 0 wei")
