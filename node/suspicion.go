@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 
 	"baler/bundlesender"
@@ -156,6 +158,7 @@ func (w *worker) onRevert(ctx context.Context, e bundlesender.Settle, receipt *t
 		case len(culprits) == 0: // out of gas: a smaller bundle has more to spare
 			w.node.suspicion.shrink(w.builder, len(e.Operations))
 		}
+		culprits = slices.DeleteFunc(culprits, w.node.early)
 		for _, c := range culprits {
 			w.node.convict(c, ops[c.Hash])
 		}
@@ -173,6 +176,16 @@ func (w *worker) reverted(e bundlesender.Settle, cause string, culprits []propos
 		Signer: w.key.Address(), Tx: e.Hash, Block: e.Block, Operations: len(e.Operations), Hashes: e.Operations,
 		Cause: cause, Culprits: guilty,
 	})
+}
+
+// early reports whether an operation failed because its turn had not come: its nonce is not used, so the one before it was
+// mined later, or waits still. A reorg puts two bundles into another order than they were made in.
+func (n *Node) early(c proposer.Removal) (waits bool) {
+	if c.Rejection == nil || !strings.HasPrefix(c.Rejection.Message, "AA25 ") {
+		return false
+	}
+	n.pool.look(func(p *pool.Pool) { waits = p.Get(c.Hash) != nil })
+	return waits
 }
 
 // convict takes an operation that made a bundle revert out of the pool. If it has left the pool since, because it fails
