@@ -161,11 +161,24 @@ func (tr *traffic) unseen(hashes []common.Hash) (n int) {
 	return n
 }
 
+// mined returns how many operations have been in some block.
+func (tr *traffic) mined() int {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return len(tr.seen)
+}
+
 // watch looks for operations in the newest blocks.
 func (tr *traffic) watch(ctx context.Context) {
 	const back = 30 // blocks
+	var looked common.Hash
 	tr.until(ctx, func() bool {
-		head := tr.w.chain.Head().Number.Int64()
+		newest := tr.w.chain.Head()
+		if newest.Hash() == looked {
+			return false
+		}
+		looked = newest.Hash()
+		head := newest.Number.Int64()
 		logs, err := tr.w.eth.FilterLogs(ctx, ethereum.FilterQuery{
 			FromBlock: big.NewInt(max(0, head-back)), Topics: [][]common.Hash{{entrypoint.TopicUserOperationEvent}},
 		})
@@ -215,6 +228,9 @@ func (tr *traffic) settled(t *testing.T, senders int) outcome {
 	tr.wallets.Wait()
 	promised := tr.promised()
 	eventually(t, "every acknowledged operation is mined", func() error {
+		if missing := tr.unseen(promised); missing > 0 { // what was seen once may have been reorged away since
+			return fmt.Errorf("have %d of %d not seen in a block", missing, len(promised))
+		}
 		events, missing := tr.w.events(t), 0
 		for _, hash := range promised {
 			if len(events[hash]) == 0 {
