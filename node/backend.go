@@ -101,6 +101,7 @@ func (n *Node) SendBundleNow(ctx context.Context) (common.Hash, error) {
 				return a.hash, nil
 			}
 			last = a.err
+		case <-w.ended: // its key was lost or drained
 		}
 	}
 	if nothing, ok := errors.AsType[*bundlesender.NothingError](last); ok && nothing.Reason != bundlesender.ProposerError {
@@ -111,10 +112,11 @@ func (n *Node) SendBundleNow(ctx context.Context) (common.Hash, error) {
 
 // idleFirst returns the workers from the next in turn on, those in Building before those that wait for a transaction.
 func (n *Node) idleFirst() []*worker {
-	turn := int(n.next.Add(1)-1) % len(n.workers)
+	workers := n.keys.all()
+	turn := int(n.next.Add(1) - 1)
 	var idle, busy []*worker
-	for i := range n.workers {
-		w := n.workers[(turn+i)%len(n.workers)]
+	for i := range workers {
+		w := workers[(turn+i)%len(workers)]
 		if w.current().State == bundlesender.Building {
 			idle = append(idle, w)
 		} else {
@@ -126,9 +128,7 @@ func (n *Node) idleFirst() []*worker {
 
 // SetBundlingMode implements [rpc.DebugBackend].
 func (n *Node) SetBundlingMode(_ context.Context, auto bool) error {
-	for _, w := range n.workers {
-		w.post(bundlesender.ModeSet{Auto: auto})
-	}
+	n.keys.setMode(auto)
 	return nil
 }
 

@@ -95,10 +95,7 @@ func (n *Node) restore(ctx context.Context) error {
 	if len(kept) > 0 {
 		n.log.Info("operations restored", "kept", len(kept), "valid", back, "took", time.Since(began).Round(time.Millisecond))
 	}
-	until := n.head.Load().number() + claimBlocks
-	for _, w := range n.workers {
-		n.pool.look(func(p *pool.Pool) { p.Claim(w.builder, w.held, until) })
-	}
+	n.keys.claimRestored()
 	return nil
 }
 

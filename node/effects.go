@@ -65,6 +65,9 @@ func (w *worker) do(ctx context.Context, effect bundlesender.Effect) {
 // propose asks the proposer for a bundle, beside the loop.
 func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 	w.restartInterval()
+	if w.idles(e) {
+		return
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	w.aborts[e.Seq] = cancel
 	w.task(func() {
@@ -166,7 +169,7 @@ func (w *worker) beneficiary() common.Address {
 // submit signs the bundle and relays it. The machine hears of the signed transaction before the relay does.
 func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *proposer.Bundle, waiting []bundlesender.Attempt) {
 	outcome := bundlesender.Submitted{Attempt: e.Attempt.ID, Outcome: bundlesender.NotSent}
-	if bundle == nil {
+	if bundle == nil || !w.holds() {
 		w.post(outcome)
 		return
 	}
@@ -177,12 +180,20 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		return
 	}
 	w.node.config.Boundary("bundle signed")
+	if !w.holds() {
+		w.post(outcome)
+		return
+	}
 	if err := w.journal.Signed(ctx, e.Attempt, tx); err != nil {
 		w.node.log.Error("a signed bundle could not be written down; it is not sent", "signer", w.builder, "err", err)
 		w.post(outcome)
 		return
 	}
 	w.node.config.Boundary("bundle journaled")
+	if !w.holds() { // the next holder has it in the journal, and knows that it may have left
+		w.post(outcome)
+		return
+	}
 	hints := w.hints(bundle)
 	w.inbox.post(message{signed: signedTx{tx: tx, hints: hints}, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
 	answer := txsender.Send(ctx, w.relay, tx, hints)
@@ -236,6 +247,10 @@ func (w *worker) bundleTx(attempt bundlesender.Attempt, bundle *proposer.Bundle)
 // cancel frees the nonce: an empty transaction to the key itself, at the least fees that replace what waits.
 func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 	config := w.node.config
+	if !w.holds() {
+		w.post(bundlesender.CancelSubmitted{Attempt: e.Attempt, Outcome: bundlesender.NotSent})
+		return
+	}
 	if canceller, soft := w.relay.(txsender.Canceller); soft {
 		w.withdraw(ctx, e, canceller)
 		return
@@ -259,12 +274,20 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 	}
 	attempt := bundlesender.Attempt{ID: e.Attempt, Kind: bundlesender.KindCancellation, Nonce: e.Nonce, Block: head.number()}
 	w.node.config.Boundary("cancellation signed")
+	if !w.holds() {
+		w.post(outcome)
+		return
+	}
 	if err := w.journal.Signed(ctx, attempt, tx); err != nil {
 		w.node.log.Error("a signed cancellation could not be written down; it is not sent", "signer", w.builder, "err", err)
 		w.post(outcome)
 		return
 	}
 	w.node.config.Boundary("cancellation journaled")
+	if !w.holds() {
+		w.post(outcome)
+		return
+	}
 	w.inbox.post(message{signed: signedTx{tx: tx}, event: bundlesender.Signed{Attempt: e.Attempt, Hash: tx.Hash(), Fees: fees}})
 	answer := w.relay.Send(ctx, tx)
 	w.node.config.Boundary("cancellation relayed")
@@ -372,7 +395,7 @@ func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 // relayAgain sends the same signed bytes once more. Whatever the answer is, the transaction stays tracked.
 func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
 	signed, ok := w.sent[id]
-	if !ok {
+	if !ok || !w.holds() {
 		return
 	}
 	answer := txsender.Send(ctx, w.relay, signed.tx, signed.hints)

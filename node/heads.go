@@ -71,9 +71,7 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 	if next.number()%reputationBlocks == 0 {
 		n.keepReputation()
 	}
-	for _, w := range n.workers {
-		w.inbox.post(message{head: &update})
-	}
+	n.keys.heads(&update)
 	return nil
 }
 

@@ -57,7 +57,7 @@ func (n *Node) Health(context.Context) (any, bool) {
 		report.Status = "the local EVM disagrees with the node: " + d.String()
 	}
 	n.pool.look(func(p *pool.Pool) { report.Operations = p.Len() })
-	for _, w := range n.workers {
+	for _, w := range n.keys.all() {
 		status := w.current()
 		report.Senders = append(report.Senders, SenderHealth{
 			Signer: w.key.Address(), State: status.State.String(), Since: status.Since, Head: status.Head, Doing: status.InFlight,

@@ -16,6 +16,11 @@ func (m *mailbox[T]) post(item T) {
 	m.mu.Lock()
 	m.queue = append(m.queue, item)
 	m.mu.Unlock()
+	m.wake()
+}
+
+// wake lets the reader look, whether there is something or not.
+func (m *mailbox[T]) wake() {
 	select {
 	case m.ready <- struct{}{}:
 	default:

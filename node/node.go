@@ -48,7 +48,9 @@ type Config struct {
 	ChainID     uint64
 	Rules       *params.ChainConfig     // the chain's forks; nil: what is known of the chain id
 	EntryPoints []entrypoint.EntryPoint // the preferred one first
-	Signers     []signer.Signer         // one bundle sender each
+	Signers     []signer.Signer         // one bundle sender each, as far as they can be held
+	Keys        KeyHolder               // holds keys that other processes use too; nil: the keys are this process's alone
+	MaxKeys     int                     // keys held at once; 0: all
 	Beneficiary common.Address          // takes the fees; zero: each signer its own
 
 	// PrivateRelay: transactions do not stand in a public mempool, so the node need not know them.
@@ -88,7 +90,7 @@ type Node struct {
 	timeline  *timeline
 	streams   *streams
 	own       *ownGas
-	workers   []*worker
+	keys      *keyring
 	sink      event.Sink
 	log       *slog.Logger
 
@@ -132,13 +134,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	config.Validation.OnDisagreement = n.onDisagreement
 	n.validator = &validator{inner: validation.New(source, config.Validation), source: source, pool: n.pool}
 	n.estimator = estimation.New(source, config.Estimation)
-	for _, key := range config.Signers {
-		w, err := newWorker(n, key)
-		if err != nil {
-			return nil, err
-		}
-		n.workers = append(n.workers, w)
-	}
+	n.keys = newKeyring(n, &config)
 	return n, nil
 }
 
@@ -161,18 +157,10 @@ func (n *Node) Run(ctx context.Context) error {
 		stopCommitting()
 		<-committed
 	}()
-	for _, w := range n.workers {
-		if err := w.resume(ctx); err != nil {
-			return err
-		}
+	if err := n.keys.fill(ctx, cancel); err != nil {
+		cancel(err)
 	}
-	for _, w := range n.workers {
-		group.Go(func() {
-			if err := w.run(ctx); err != nil {
-				cancel(err)
-			}
-		})
-	}
+	group.Go(func() { n.keys.run(ctx, cancel) })
 	updates := make(chan chain.Update, chain.ReorgDepth)
 	group.Go(func() {
 		defer close(updates)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"baler/bundlesender"
@@ -27,6 +28,7 @@ type worker struct {
 	key      signer.Signer
 	relay    txsender.Sender
 	builder  string // the pool's name for this worker
+	lease    Lease  // nil: the key is this process's alone
 	journal  *store.Journal
 	machine  *bundlesender.Machine
 	proposer *proposer.Proposer
@@ -45,6 +47,10 @@ type worker struct {
 	gap     bool          // blocks may have left the chain unseen
 	held    []common.Hash // by the resumed transactions
 	failed  error         // the journal takes nothing more
+	lost    bool          // the key is not ours any more
+
+	draining atomic.Bool   // nothing new is begun
+	ended    chan struct{} // closed when no call is answered any more
 
 	status struct { // a copy for readers outside the loop
 		sync.Mutex
@@ -75,14 +81,15 @@ type manualAnswer struct {
 	err  error
 }
 
-func newWorker(n *Node, key signer.Signer) (*worker, error) {
-	journal, err := n.config.Store.Journal(key.Address())
+func newWorker(n *Node, held *HeldKey) (*worker, error) {
+	key := held.Signer
+	journal, err := held.Store.Journal(key.Address())
 	if err != nil {
 		return nil, err
 	}
 	w := &worker{
-		journal: journal,
-		node:    n, key: key, relay: n.relay, builder: key.Address().Hex(),
+		journal: journal, lease: held.Lease, ended: make(chan struct{}),
+		node: n, key: key, relay: n.relay, builder: key.Address().Hex(),
 		machine:  bundlesender.New(n.config.Sender),
 		proposer: proposer.New(n.pool, n.validator, n.config.Proposer),
 		inbox:    newMailbox[message](),
@@ -118,10 +125,19 @@ func (w *worker) resume(ctx context.Context) error {
 	return nil
 }
 
-// run is the worker's loop. It returns when the context has ended and every effect under way has come back. An error says
-// that the journal takes nothing more: then the effects of its last step were not carried out.
+// run is the worker's loop. It returns when the context has ended, the key is lost or drained, and every effect under way has come
+// back. An error says that the journal takes nothing more: then the effects of its last step were not carried out.
 func (w *worker) run(ctx context.Context) error {
-	defer w.tasks.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		w.tasks.Wait()
+		w.answerRest(ctx)
+	}()
+	var lost <-chan struct{}
+	if w.lease != nil {
+		lost = w.lease.Lost()
+	}
 	var elapsed <-chan time.Time
 	if every := w.node.config.BundleInterval; every > 0 {
 		w.interval = time.NewTimer(every)
@@ -132,6 +148,9 @@ func (w *worker) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-lost:
+			w.lose(ctx)
+			return errLeaseLost
 		case <-w.inbox.ready:
 			for _, m := range w.inbox.take() {
 				w.handle(ctx, m)
@@ -141,7 +160,11 @@ func (w *worker) run(ctx context.Context) error {
 			w.step(ctx, bundlesender.IntervalElapsed{})
 		}
 		if w.failed != nil {
+			w.lose(ctx)
 			return w.failed
+		}
+		if w.drained() {
+			return nil
 		}
 	}
 }
@@ -184,15 +207,20 @@ func (w *worker) endProposal(seq bundlesender.Seq) {
 
 // step hands one event to the machine, writes both it and the effects down, and carries the effects out in order.
 func (w *worker) step(ctx context.Context, e bundlesender.Event) {
-	if w.failed != nil {
+	if w.failed != nil && !w.lost {
 		return
 	}
-	effects, err := w.journal.Step(ctx, w.machine, e)
-	if err != nil {
-		w.failed = err
-		return
+	var effects []bundlesender.Effect
+	if w.lost { // the journal is the next holder's
+		effects = w.machine.Step(e)
+	} else {
+		var err error
+		if effects, err = w.journal.Step(ctx, w.machine, e); err != nil {
+			w.failed = err
+			return
+		}
+		w.node.config.Boundary("step written")
 	}
-	w.node.config.Boundary("step written")
 	for _, effect := range effects {
 		w.do(ctx, effect)
 	}

@@ -98,12 +98,13 @@ func boltBucketOrNil(b *bbolt.Bucket) bucket {
 	return boltBucket{b}
 }
 
-func (b boltBucket) Get(key []byte) []byte                        { return b.b.Get(key) }
-func (b boltBucket) Put(key, value []byte) error                  { return b.b.Put(key, value) }
-func (b boltBucket) Delete(key []byte) error                      { return b.b.Delete(key) }
-func (b boltBucket) Cursor() cursor                               { return b.b.Cursor() }
-func (b boltBucket) NextSequence() (uint64, error)                { return b.b.NextSequence() }
-func (b boltBucket) Bucket(name []byte) bucket                    { return boltBucketOrNil(b.b.Bucket(name)) }
+func (b boltBucket) Get(key []byte) []byte         { return b.b.Get(key) }
+func (b boltBucket) Put(key, value []byte) error   { return b.b.Put(key, value) }
+func (b boltBucket) Delete(key []byte) error       { return b.b.Delete(key) }
+func (b boltBucket) Cursor() cursor                { return b.b.Cursor() }
+func (b boltBucket) NextSequence() (uint64, error) { return b.b.NextSequence() }
+func (b boltBucket) Bucket(name []byte) bucket     { return boltBucketOrNil(b.b.Bucket(name)) }
+
 func (b boltBucket) ForEachBucket(visit func([]byte) error) error { return b.b.ForEachBucket(visit) }
 
 func (b boltBucket) CreateBucketIfNotExists(name []byte) (bucket, error) {

@@ -1,0 +1,361 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"baler/chain"
+	"baler/pool"
+	"baler/signer"
+	"baler/store"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// Lease says for how long a key is this process's. A nil Lease is for ever.
+type Lease interface {
+	// Valid reports whether the key may be used at this moment. It asks nobody.
+	Valid() bool
+	// Lost is closed when it is not valid any more, and never will be again.
+	Lost() <-chan struct{}
+}
+
+// HeldKey is a key that this process may use, with what belongs to it.
+type HeldKey struct {
+	Signer signer.Signer
+	// Store has the key's journal: the node's own, or one of the key's alone. Then the node runs its committer as long as it holds the key.
+	Store *store.Store
+	Lease Lease
+	// Release gives the key back, after everything of it has been written down; nil: nobody waits for it.
+	Release func(context.Context) error
+}
+
+// KeyHolder gets keys that other processes use too.
+type KeyHolder interface {
+	// Hold makes the key this process's, with the journal that its last holder left. It does not wait for another holder:
+	// ErrKeyTaken.
+	Hold(ctx context.Context, key signer.Signer) (*HeldKey, error)
+}
+
+// Errors of keys.
+var (
+	ErrKeyTaken   = errors.New("another process holds the key")
+	ErrUnknownKey = errors.New("this process has no such key")
+)
+
+const (
+	// keyPause is how long a key that another process holds is left alone.
+	keyPause = time.Second
+	// releaseTime is how long giving a key back may take. Later its lease ends by itself.
+	releaseTime = 5 * time.Second
+	// leftClaimBlocks is how long operations in transactions of a key that was lost stay out of other bundles here: its
+	// next holder, who may have a pool of its own, still has these transactions out.
+	leftClaimBlocks = 32
+)
+
+// keyring has one worker for each key that this process holds. It looks for keys to hold as long as it holds less than it may.
+type keyring struct {
+	node   *Node
+	holder KeyHolder // nil: the keys are this process's alone
+	most   int       // keys held at once; 0: all
+
+	changed chan struct{} // holds a token after a change
+	group   sync.WaitGroup
+
+	mu       sync.Mutex
+	wanted   []signer.Signer
+	workers  []*worker
+	drained  map[common.Address]bool
+	restored bool  // the pool has what the store kept
+	auto     *bool // bundling mode, if it was set since the start
+}
+
+func newKeyring(n *Node, config *Config) *keyring {
+	return &keyring{
+		node: n, holder: config.Keys, most: config.MaxKeys, wanted: slices.Clone(config.Signers), changed: make(chan struct{}, 1),
+		drained: make(map[common.Address]bool),
+	}
+}
+
+// all returns the workers of the keys that are held now.
+func (k *keyring) all() []*worker {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.workers)
+}
+
+func (k *keyring) wake() {
+	select {
+	case k.changed <- struct{}{}:
+	default:
+	}
+}
+
+// run looks for keys until the context ends, and then waits for all workers. fail is told why one that nothing can replace ended.
+func (k *keyring) run(ctx context.Context, fail context.CancelCauseFunc) {
+	defer k.group.Wait()
+	var again <-chan time.Time
+	if k.holder != nil {
+		ticker := time.NewTicker(keyPause)
+		defer ticker.Stop()
+		again = ticker.C
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-k.changed:
+		case <-again:
+		}
+		if err := k.fill(ctx, fail); err != nil {
+			fail(err)
+		}
+	}
+}
+
+// fill starts a worker for each key that can be held. An error is about a key that is this process's alone.
+func (k *keyring) fill(ctx context.Context, fail context.CancelCauseFunc) error {
+	for _, key := range k.free() {
+		err := k.start(ctx, key, fail)
+		switch {
+		case err == nil, errors.Is(err, ErrKeyTaken):
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case k.holder == nil:
+			return err
+		default:
+			k.node.log.Error("a key could not be taken; it is tried again", "signer", key.Address(), "err", err)
+		}
+	}
+	return nil
+}
+
+// free returns the wanted keys that are not held, if more may be held.
+func (k *keyring) free() []signer.Signer {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.full() {
+		return nil
+	}
+	var list []signer.Signer
+	for _, key := range k.wanted {
+		if k.of(key.Address()) == nil && !k.drained[key.Address()] {
+			list = append(list, key)
+		}
+	}
+	return list
+}
+
+// full reports whether no more keys may be held. The caller has the lock.
+func (k *keyring) full() bool { return k.most > 0 && len(k.workers) >= k.most }
+
+// of returns the worker of a key, nil if it is not held. The caller has the lock.
+func (k *keyring) of(key common.Address) *worker {
+	for _, w := range k.workers {
+		if w.key.Address() == key {
+			return w
+		}
+	}
+	return nil
+}
+
+// start holds a key and starts its worker.
+func (k *keyring) start(ctx context.Context, key signer.Signer, fail context.CancelCauseFunc) error {
+	k.mu.Lock()
+	full := k.full()
+	k.mu.Unlock()
+	if full {
+		return nil
+	}
+	held := &HeldKey{Signer: key, Store: k.node.config.Store}
+	if k.holder != nil {
+		var err error
+		if held, err = k.holder.Hold(ctx, key); err != nil {
+			return err
+		}
+	}
+	h := &holding{HeldKey: held, ended: make(chan error, 1)}
+	h.begin(ctx, k.node)
+	w, err := newWorker(k.node, held)
+	if err == nil {
+		err = w.resume(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, h.end(ctx))
+	}
+	k.join(w)
+	k.group.Go(func() {
+		err := w.run(ctx)
+		k.leave(w)
+		err = errors.Join(err, h.end(ctx))
+		switch {
+		case k.holder == nil && err != nil:
+			fail(err)
+		case err != nil && ctx.Err() == nil:
+			k.node.log.Warn("a key was given up", "signer", w.builder, "err", err)
+		}
+		k.wake()
+	})
+	return nil
+}
+
+// join makes the worker one of those that hear of heads and calls.
+func (k *keyring) join(w *worker) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.workers = append(k.workers, w)
+	if k.auto != nil {
+		w.inbox.post(message{event: modeSet(*k.auto)})
+	}
+	if !k.restored {
+		return // the first head comes soon
+	}
+	k.claim(w)
+	// Heads that it has missed may have replaced each other.
+	w.inbox.post(message{head: &chain.Update{Head: k.node.head.Load().header, Gap: true}})
+}
+
+// claim takes the operations of a resumed sender's live transactions before anybody else can, and frees what was claimed for
+// proposals of the key's last holder. The caller has the lock.
+func (k *keyring) claim(w *worker) {
+	until := k.node.head.Load().number() + claimBlocks
+	k.node.pool.look(func(p *pool.Pool) {
+		p.ReleaseAll(w.builder)
+		p.Claim(w.builder, w.held, until)
+	})
+}
+
+// claimRestored does so for those who were there before the pool had its operations.
+func (k *keyring) claimRestored() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.restored = true
+	for _, w := range k.workers {
+		k.claim(w)
+	}
+}
+
+// leave takes a worker that has ended out of the ring. What it has in transactions stays claimed for a while.
+func (k *keyring) leave(w *worker) {
+	k.mu.Lock()
+	k.workers = slices.DeleteFunc(k.workers, func(x *worker) bool { return x == w })
+	k.mu.Unlock()
+	if at := k.node.head.Load(); at != nil {
+		k.node.pool.look(func(p *pool.Pool) {
+			p.ReleaseAll(w.builder)
+			p.Claim(w.builder, w.machine.Record().Held, at.number()+leftClaimBlocks)
+		})
+	}
+	close(w.ended)
+}
+
+// heads tells every worker of a step of the chain.
+func (k *keyring) heads(update *chain.Update) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, w := range k.workers {
+		w.inbox.post(message{head: update})
+	}
+}
+
+// setMode sets the bundling mode, for keys that are held later too.
+func (k *keyring) setMode(auto bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.auto = &auto
+	for _, w := range k.workers {
+		w.inbox.post(message{event: modeSet(auto)})
+	}
+}
+
+// holding is a held key with its committer.
+type holding struct {
+	*HeldKey
+	stop  context.CancelFunc // of the committer; nil: the node runs it
+	ended chan error
+}
+
+// begin runs the committer of the key's own store. It outlives the worker, to commit what that has left.
+func (h *holding) begin(ctx context.Context, n *Node) {
+	if h.Store == n.config.Store {
+		return
+	}
+	committing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	h.stop = stop
+	go func() { h.ended <- h.Store.Run(committing) }()
+}
+
+// end commits what is left and gives the key back.
+func (h *holding) end(ctx context.Context) error {
+	var errs []error
+	if h.stop != nil {
+		h.stop()
+		errs = append(errs, <-h.ended, h.Store.Close())
+	}
+	if h.Release != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+		defer cancel()
+		errs = append(errs, h.Release(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// SetKeys replaces the keys that this process may hold. New ones are taken as soon as they are free; one that is missing finishes
+// its live transactions and is given back, as after [Node.Drain].
+func (n *Node) SetKeys(keys []signer.Signer) {
+	n.keys.mu.Lock()
+	n.keys.wanted = slices.Clone(keys)
+	clear(n.keys.drained)
+	for _, w := range n.keys.workers {
+		if !slices.ContainsFunc(keys, func(s signer.Signer) bool { return s.Address() == w.key.Address() }) {
+			w.drain()
+		}
+	}
+	n.keys.mu.Unlock()
+	n.keys.wake()
+}
+
+// KeyState is where a key of this process stands.
+type KeyState struct {
+	Key      common.Address
+	Held     bool
+	Draining bool // it is not used for anything new, and not taken again
+	Live     int  // transactions that may be mined
+}
+
+// Keys returns the keys that this process may hold, and those that it still holds.
+func (n *Node) Keys() []KeyState {
+	n.keys.mu.Lock()
+	defer n.keys.mu.Unlock()
+	var list []KeyState
+	for _, w := range n.keys.workers {
+		list = append(list, w.keyState())
+	}
+	for _, key := range n.keys.wanted {
+		if n.keys.of(key.Address()) == nil {
+			list = append(list, KeyState{Key: key.Address(), Draining: n.keys.drained[key.Address()]})
+		}
+	}
+	return list
+}
+
+// Drain lets a key finish its live transactions, without beginning new ones, and gives it back then. This process does not take it
+// again until [Node.SetKeys] names it or it starts anew. It does not wait: asked again, it says how far the key is.
+func (n *Node) Drain(key common.Address) (KeyState, error) {
+	n.keys.mu.Lock()
+	defer n.keys.mu.Unlock()
+	w := n.keys.of(key)
+	if w == nil && !slices.ContainsFunc(n.keys.wanted, func(s signer.Signer) bool { return s.Address() == key }) {
+		return KeyState{}, fmt.Errorf("%w: %s", ErrUnknownKey, key)
+	}
+	n.keys.drained[key] = true
+	if w == nil {
+		return KeyState{Key: key, Draining: true}, nil
+	}
+	w.drain()
+	return w.keyState(), nil
+}

@@ -1,0 +1,64 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"baler/bundlesender"
+)
+
+// errLeaseLost is why a worker ends whose key another process may use by now.
+var errLeaseLost = errors.New("the key's lease is lost")
+
+func modeSet(auto bool) bundlesender.Event { return bundlesender.ModeSet{Auto: auto} }
+
+// holds reports whether the key may be used at this moment.
+func (w *worker) holds() bool { return w.lease == nil || w.lease.Valid() }
+
+// lose stops the machine: nothing is signed or written any more.
+func (w *worker) lose(ctx context.Context) {
+	w.lost = true
+	w.step(ctx, bundlesender.LeaseLost{})
+}
+
+// drain lets the worker end as soon as no transaction of its key may be mined any more.
+func (w *worker) drain() {
+	w.draining.Store(true)
+	w.inbox.wake()
+}
+
+// drained reports whether the key has nothing left to do.
+func (w *worker) drained() bool {
+	return w.draining.Load() && len(w.machine.Watch()) == 0 && w.machine.Status().InFlight == ""
+}
+
+// idles answers a proposal that is not to be made: the key is drained, and has no transaction that needs a replacement.
+func (w *worker) idles(e bundlesender.Propose) bool {
+	if !w.draining.Load() || len(w.machine.Watch()) > 0 {
+		return false
+	}
+	w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: bundlesender.NoOperations})
+	return true
+}
+
+// keyState says where the key stands.
+func (w *worker) keyState() KeyState {
+	status := w.current()
+	return KeyState{Key: w.key.Address(), Held: true, Draining: w.draining.Load(), Live: len(status.Attempts)}
+}
+
+// answerRest answers the calls that are still open after the loop has ended.
+func (w *worker) answerRest(ctx context.Context) {
+	for _, m := range w.inbox.take() {
+		switch {
+		case m.call != nil:
+			m.call <- manualAnswer{err: bundlesender.ErrStopped}
+		case m.event != nil && w.lost: // what came of the last effects
+			w.step(ctx, m.event)
+		}
+	}
+	for _, call := range w.calls {
+		call <- manualAnswer{err: bundlesender.ErrStopped}
+	}
+	clear(w.calls)
+}
