@@ -107,6 +107,9 @@
 //	    -> Building, at once: fee increases +1, underpriced-since cleared; it would revert; replaced without what is mined elsewhere
 //	  timed out
 //	    -> Building, at once: fee increases +1, underpriced-since cleared; U is reached at a block that was looked at
+//	in Building, Pending, on
+//	  cancel asked by an operator, a transaction waits at the nonce
+//	    -> Cancelling, at once: cancellation fee increases := 0; its budget holds here too
 //	in Cancelling, on
 //	  triggered
 //	    -> Cancelling, at once: next block

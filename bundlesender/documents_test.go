@@ -152,18 +152,12 @@ func markdownTable() string {
 func diagram() string {
 	var b strings.Builder
 	b.WriteString("```mermaid\nstateDiagram-v2\n    [*] --> Building\n")
-	for from := range State(numStates) {
-		for to := range State(numStates) {
-			var causes []string
-			for _, r := range table {
-				if r.to == to && slices.Contains(r.in, from) && !slices.Contains(causes, r.on.String()) {
-					causes = append(causes, r.on.String())
-				}
-			}
-			if len(causes) > 0 {
-				fmt.Fprintf(&b, "    %s --> %s : %s\n", from, to, strings.Join(causes, "<br>"))
-			}
+	for _, a := range Arrows() {
+		causes := make([]string, len(a.Causes))
+		for i, c := range a.Causes {
+			causes[i] = c.String()
 		}
+		fmt.Fprintf(&b, "    %s --> %s : %s\n", a.From, a.To, strings.Join(causes, "<br>"))
 	}
 	b.WriteString("    Stopped --> [*]\n```\n")
 	return b.String()

@@ -126,6 +126,7 @@ type ManualDone struct {
 // Why a manual call is answered without a bundle.
 var (
 	ErrStopped    = errors.New("bundle sender is stopped: it no longer holds its key")
+	ErrPaused     = errors.New("bundle sender is paused by an operator")
 	ErrNodeFailed = errors.New("cannot read the account's nonce from the node")
 )
 

@@ -76,6 +76,14 @@ type SendNow struct{ Call CallID }
 // ModeSet switches between automatic bundling (triggered by heads and by the interval) and manual (triggered by SendNow only).
 type ModeSet struct{ Auto bool }
 
+// PauseSet: an operator pauses the sender, or lets it go on. A paused sender proposes no bundle; what it has out it watches, settles
+// and, where the table says so, goes on cancelling, but does not replace.
+type PauseSet struct{ Paused bool }
+
+// CancelNow: an operator wants the nonce freed of what waits there. It waits for what is in flight, and means nothing when no
+// transaction is left then, or it is being cancelled already.
+type CancelNow struct{}
+
 // Retry: the wait asked for by Backoff has passed.
 type Retry struct{ Seq Seq }
 
@@ -175,6 +183,8 @@ func (Observed) isEvent()        {}
 func (IntervalElapsed) isEvent() {}
 func (SendNow) isEvent()         {}
 func (ModeSet) isEvent()         {}
+func (PauseSet) isEvent()        {}
+func (CancelNow) isEvent()       {}
 func (Retry) isEvent()           {}
 func (BundleReady) isEvent()     {}
 func (NothingToSend) isEvent()   {}

@@ -68,7 +68,7 @@ func (x *explorer) follow(p *path, e Event) {
 		case Propose, Submit, Cancel, Observe:
 			begun++
 		case Moved:
-			if effect.From == Building && effect.To == Cancelling && p.m.cancelEnded == next.m.head.hash {
+			if effect.From == Building && effect.To == Cancelling && effect.Cause != CancelAsked && p.m.cancelEnded == next.m.head.hash {
 				x.t.Fatalf("cancelling begins again at the block where it ended:%s", next)
 			}
 		case Abort, Release, Settle, Revive, Forget, Backoff, Alert, ManualDone:
@@ -84,7 +84,7 @@ func (x *explorer) follow(p *path, e Event) {
 func sameWork(a, b work) bool { return a.kind == b.kind && a.seq == b.seq && a.attempt == b.attempt }
 
 func (x *explorer) visit(p *path) {
-	if p.m.nonce > 2 || len(p.m.attempts) > 3 {
+	if p.m.nonce > 2 || len(p.m.attempts) > 3 || p.m.paused && len(p.m.attempts) > 1 {
 		return
 	}
 	if reason := unsound(p.m); reason != "" {
@@ -108,7 +108,7 @@ func (x *explorer) visit(p *path) {
 
 // unsound says what is wrong with a state, if anything.
 func unsound(m *Machine) string {
-	begins := m.due && (m.state == Building || m.state == Cancelling) || m.nonceDoubtful
+	begins := m.due && (m.state == Building && !m.paused || m.state == Cancelling) || m.nonceDoubtful
 	switch {
 	case m.state != Stopped && m.work.kind == idle && !m.backoff.running && begins:
 		return "work is wanted, and not begun"
@@ -142,6 +142,7 @@ func unsound(m *Machine) string {
 type essence struct {
 	state                                           State
 	auto, headKnown, nonceKnown                     bool
+	paused, cancelAsked                             bool
 	nonce, feeIncreases, cancelIncreases            uint64
 	underpriced                                     bool
 	since, until                                    uint64
@@ -160,7 +161,7 @@ type essence struct {
 
 func essenceOf(m *Machine) essence {
 	e := essence{
-		state: m.state, auto: m.auto, headKnown: m.head.known, nonceKnown: m.nonceKnown,
+		state: m.state, auto: m.auto, paused: m.paused, cancelAsked: m.cancelAsked, headKnown: m.head.known, nonceKnown: m.nonceKnown,
 		nonce: min(m.nonce, 1), feeIncreases: min(m.feeIncreases, 1), cancelIncreases: min(m.cancelIncreases, 2),
 		underpriced: m.underpriced, due: m.due, doubtful: m.nonceDoubtful,
 		backsOff: m.backoff.running, failures: min(m.backoff.row, 1),
@@ -189,14 +190,21 @@ func essenceOf(m *Machine) essence {
 
 // events are all that may happen to the machine where it stands.
 func (x *explorer) events(m *Machine) []Event {
-	out := []Event{IntervalElapsed{}, ModeSet{Auto: !m.auto}, LeaseLost{}, nextHead(m, nil)}
+	out := []Event{LeaseLost{}, nextHead(m, nil)}
+	if !m.paused {
+		out = append(out, IntervalElapsed{}, ModeSet{Auto: !m.auto})
+	}
+	// What an operator does would double the states: it is tried where it is not much like elsewhere. Random worlds do the rest.
+	if m.paused || m.auto && len(m.attempts) < 2 && m.backoff.row == 0 {
+		out = append(out, PauseSet{Paused: !m.paused}, CancelNow{})
+	}
 	if len(m.asked)+len(m.serving) == 0 {
 		out = append(out, SendNow{Call: 1})
 	}
 	if m.backoff.running {
 		out = append(out, Retry{Seq: m.backoff.seq})
 	}
-	if m.nonceKnown && len(m.attempts) < 3 && !slices.ContainsFunc(m.attempts, func(a Attempt) bool { return a.Kind == KindForeign }) {
+	if !m.paused && m.nonceKnown && len(m.attempts) < 3 && !slices.ContainsFunc(m.attempts, func(a Attempt) bool { return a.Kind == KindForeign }) {
 		out = append(out, ForeignPending{Nonce: m.nonce, Hash: common.Hash{1: byte(m.nextAttempt)}, Fees: makeFees(200, 20)})
 	}
 	for _, o := range observations(m) {

@@ -36,8 +36,10 @@ func DefaultConfig() Config {
 
 // Machine is one bundle sender: the state and the transaction record of one key. It is not safe for concurrent use.
 type Machine struct {
-	cfg  Config
-	auto bool
+	cfg         Config
+	auto        bool
+	paused      bool // by an operator: no bundle is proposed
+	cancelAsked bool // by an operator, and not begun yet
 
 	state      State
 	stateSince uint64 // block
@@ -136,6 +138,10 @@ func (m *Machine) step(e Event) {
 		m.onSendNow(e)
 	case ModeSet:
 		m.auto = e.Auto
+	case PauseSet:
+		m.onPauseSet(e)
+	case CancelNow:
+		m.onCancelNow()
 	case Retry:
 		m.onRetry(e)
 	case BundleReady:
@@ -176,7 +182,9 @@ func (m *Machine) stepStopped(e Event) {
 		m.onCancelSubmitted(e)
 	case ModeSet:
 		m.auto = e.Auto
-	case Head, Observed, IntervalElapsed, Retry, SoftCancelled, NothingToCancel, ForeignPending, LeaseLost:
+	case PauseSet:
+		m.paused = e.Paused
+	case Head, Observed, IntervalElapsed, CancelNow, Retry, SoftCancelled, NothingToCancel, ForeignPending, LeaseLost:
 		// Nothing is begun or concluded any more: the next holder of the key does.
 	}
 }
@@ -188,11 +196,16 @@ func (m *Machine) begin() {
 	if m.work.kind != idle || m.state == Stopped {
 		return
 	}
-	called := m.state == Building && len(m.asked) > 0
+	if m.cancelAsked {
+		m.cancelAsked = false
+		m.fire(CancelAsked)
+	}
+	builds := m.state == Building && !m.paused
+	called := builds && len(m.asked) > 0
 	if m.backoff.running && !called {
 		return
 	}
-	wanted := called || m.due && (m.state == Building || m.state == Cancelling)
+	wanted := called || m.due && (builds || m.state == Cancelling)
 	switch {
 	case m.nonceDoubtful, wanted && !m.nonceKnown:
 		m.work = work{kind: observing, seq: m.seq()}
@@ -231,6 +244,7 @@ type Status struct {
 	Since            uint64 // block
 	Cause            string // of the last row of the table that applied
 	Auto             bool
+	Paused           bool
 	Head             uint64
 	Nonce            uint64
 	NonceKnown       bool
@@ -253,7 +267,7 @@ func (m *Machine) Status() Status {
 	}
 	waiting := m.selectAttempts(func(a *Attempt) bool { return a.Nonce == m.nonce && m.live(a) })
 	return Status{
-		State: m.state, Since: m.stateSince, Cause: cause, Auto: m.auto, Head: m.head.number,
+		State: m.state, Since: m.stateSince, Cause: cause, Auto: m.auto, Paused: m.paused, Head: m.head.number,
 		Nonce: m.nonce, NonceKnown: m.nonceKnown, FeeIncreases: m.feeIncreases, CancelIncreases: m.cancelIncreases,
 		Underpriced: m.underpriced, UnderpricedSince: m.underpricedSince, Until: m.until,
 		InFlight: workNames[m.work.kind], BackingOff: m.backoff.running, Attempts: waiting, Held: len(m.held),

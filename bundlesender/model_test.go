@@ -12,6 +12,9 @@ import (
 
 // act does one thing that may happen.
 func (w *world) act() {
+	if w.m.paused && w.one(10, "resume") {
+		w.operate()
+	}
 	switch n := w.choose(100, "act"); {
 	case n < 50:
 		w.answer()
@@ -37,8 +40,10 @@ func (w *world) act() {
 		w.calls[w.nextCall] = true
 		w.moved()
 		w.step(SendNow{Call: w.nextCall})
-	case n < 88:
+	case n < 87:
 		w.step(ModeSet{Auto: w.one(2, "auto")})
+	case n < 88:
+		w.operate()
 	case n < 90:
 		w.price = 10 + uint64(w.choose(200, "price"))
 	case n < 92:
@@ -52,6 +57,19 @@ func (w *world) act() {
 	default:
 		w.reorg()
 		w.head()
+	}
+}
+
+// operate is what an operator does by hand. Resuming begins work like a trigger.
+func (w *world) operate() {
+	switch {
+	case w.m.paused:
+		w.moved()
+		w.step(PauseSet{})
+	case w.one(2, "cancel"):
+		w.step(CancelNow{})
+	default:
+		w.step(PauseSet{Paused: true})
 	}
 }
 
@@ -103,6 +121,7 @@ func (w *world) fair() {
 	w.faulty = false
 	w.price = 5
 	w.step(ModeSet{Auto: true})
+	w.step(PauseSet{})
 	start := w.mined
 	for range 400 {
 		for w.work != nil {

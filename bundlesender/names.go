@@ -49,6 +49,7 @@ const (
 	CancelOverBudget                // the cancellation costs more than may be spent
 	WasSoftCancelled                // the relay withdrew our transactions
 	HadNothingToCancel              // nothing waits at the nonce
+	CancelAsked                     // an operator wants the nonce freed
 	LostLease                       // the key is no longer ours
 	numCauses          = iota
 )
@@ -115,6 +116,7 @@ var causeNames = [...]string{
 	CancelOverBudget:   "cancellation over budget",
 	WasSoftCancelled:   "soft cancellation done",
 	HadNothingToCancel: "nothing to cancel",
+	CancelAsked:        "cancel asked by an operator",
 	LostLease:          "lease lost",
 }
 

@@ -154,7 +154,7 @@ func (m *Machine) advance(target uint64) {
 	if target == m.nonce {
 		return
 	}
-	m.wentBack.seen = false
+	m.wentBack.seen, m.cancelAsked = false, false
 	var ours uint64
 	first := m.nonce
 	m.nonce = target

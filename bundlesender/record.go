@@ -54,6 +54,7 @@ type Attempt struct {
 type Record struct {
 	State            State
 	Auto             bool
+	Paused           bool   // by an operator
 	Nonce            uint64 // the account's nonce as far as we know: of the next transaction to be mined
 	NonceKnown       bool
 	NextAttempt      AttemptID

@@ -10,7 +10,7 @@ import (
 // Record returns what the machine must keep over a restart.
 func (m *Machine) Record() Record {
 	return Record{
-		State: m.state, Auto: m.auto, Nonce: m.nonce, NonceKnown: m.nonceKnown,
+		State: m.state, Auto: m.auto, Paused: m.paused, Nonce: m.nonce, NonceKnown: m.nonceKnown,
 		NextAttempt: m.nextAttempt, NextSeq: m.nextSeq,
 		FeeIncreases: m.feeIncreases, CancelIncreases: m.cancelIncreases,
 		Underpriced: m.underpriced, UnderpricedSince: m.underpricedSince, Until: m.until, CancelEnded: m.cancelEnded,
@@ -36,7 +36,7 @@ func Restore(cfg Config, r Record) *Machine {
 	m.nextAttempt, m.nextSeq = max(r.NextAttempt, 1), max(r.NextSeq, 1)
 	m.state, m.feeIncreases, m.cancelIncreases = r.State, r.FeeIncreases, r.CancelIncreases
 	m.underpriced, m.underpricedSince, m.until = r.Underpriced, r.UnderpricedSince, r.Until
-	m.cancelEnded = r.CancelEnded
+	m.cancelEnded, m.paused = r.CancelEnded, r.Paused
 	m.restoreAttempts(r)
 	m.restoreState(r)
 	return m

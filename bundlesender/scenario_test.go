@@ -77,6 +77,12 @@ func (s *scenario) event(t *testing.T, d *datadriven.TestData) Event {
 		return SendNow{Call: CallID(number(t, d.CmdArgs[0].Key))}
 	case "mode":
 		return ModeSet{Auto: d.HasArg("auto")}
+	case "pause":
+		return PauseSet{Paused: true}
+	case "resume":
+		return PauseSet{}
+	case "cancel-now":
+		return CancelNow{}
 	case "retry":
 		wait := s.wait
 		scan(t, d, "seq", &wait)
@@ -171,6 +177,9 @@ func (s *scenario) where() string {
 	}
 	if st.InFlight != "" {
 		fmt.Fprintf(&b, ", %s in flight", st.InFlight)
+	}
+	if st.Paused {
+		b.WriteString(", paused")
 	}
 	if st.BackingOff {
 		b.WriteString(", backing off")

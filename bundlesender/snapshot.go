@@ -26,6 +26,7 @@ type Snapshot struct {
 	Work          Work
 	Asked         []CallID
 	Serving       []CallID
+	CancelAsked   bool
 	WentBack      bool
 	WentBackHash  common.Hash
 }
@@ -51,7 +52,7 @@ func (m *Machine) Snapshot() Snapshot {
 			InFlight: workNames[m.work.kind], Seq: m.work.seq, Attempt: m.work.attempt, Nonce: m.work.nonce,
 			Propose: m.work.propose, Stale: m.work.stale,
 		},
-		Asked: slices.Clone(m.asked), Serving: slices.Clone(m.serving),
+		Asked: slices.Clone(m.asked), Serving: slices.Clone(m.serving), CancelAsked: m.cancelAsked,
 		WentBack: m.wentBack.seen, WentBackHash: m.wentBack.hash,
 	}
 	if m.lastRow != nil {
@@ -73,7 +74,7 @@ func Resume(cfg Config, s Snapshot) *Machine {
 	m.head.known, m.head.number, m.head.hash = s.HeadKnown, s.HeadNumber, s.HeadHash
 	m.feeIncreases, m.cancelIncreases = s.FeeIncreases, s.CancelIncreases
 	m.underpriced, m.underpricedSince, m.until = s.Underpriced, s.UnderpricedSince, s.Until
-	m.cancelEnded = s.CancelEnded
+	m.cancelEnded, m.paused, m.cancelAsked = s.CancelEnded, s.Paused, s.CancelAsked
 	m.due, m.nonceDoubtful = s.Due, s.NonceDoubtful
 	m.backoff.running, m.backoff.seq, m.backoff.row = s.BackingOff, s.BackoffSeq, s.BackoffRow
 	m.work = work{

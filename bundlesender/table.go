@@ -50,6 +50,7 @@ var (
 	cancelState   = []State{Cancelling}
 	cancelPending = []State{CancelPending}
 	anyRunning    = []State{Building, Pending, Cancelling, CancelPending}
+	notCancelling = []State{Building, Pending}
 	notPending    = []State{Building, Cancelling, CancelPending}
 )
 
@@ -85,6 +86,8 @@ var table = []row{
 	{pending, WasDropped, condition{}, Building, atOnce, increaseFees, ""},
 	{pending, WasHit, condition{}, Building, atOnce, increaseFees, "it would revert; replaced without what is mined elsewhere"},
 	{pending, TimedOut, condition{}, Building, atOnce, increaseFees, "U is reached at a block that was looked at"},
+
+	{notCancelling, CancelAsked, anythingWaits, Cancelling, atOnce, startCancelling, "its budget holds here too"},
 
 	{cancelState, Triggered, condition{}, Cancelling, atOnce, action{}, "next block"},
 	{cancelState, CancelWasSubmitted, condition{}, CancelPending, waits, startWaiting, "same nonce, to itself, empty, both fees ≥ floor"},
@@ -131,6 +134,7 @@ var (
 		"a bundle of ours that would revert waits, no cancelling ended at this block",
 		func(m *Machine) bool { return m.hitWaits() && m.cancelEnded != m.head.hash },
 	}
+	anythingWaits  = condition{"a transaction waits at the nonce", (*Machine).waitsAtNonce}
 	nextNonceWaits = condition{"a transaction of ours waits at the nonce that is now next", (*Machine).waitsAtNonce}
 )
 

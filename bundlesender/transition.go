@@ -77,10 +77,42 @@ func (m *Machine) trigger() {
 }
 
 func (m *Machine) onSendNow(e SendNow) {
+	if m.paused {
+		m.emit(ManualDone{Call: e.Call, Err: ErrPaused})
+		return
+	}
 	m.asked = append(m.asked, e.Call)
 	if m.state == Building && m.work.kind == idle {
 		m.backoff.row = 0
 		m.fire(Triggered)
+	}
+}
+
+// onPauseSet makes a proposal in flight useless and answers the manual calls: a paused sender sends no bundle. A submission in
+// flight has left already.
+func (m *Machine) onPauseSet(e PauseSet) {
+	if m.paused = e.Paused; !m.paused {
+		m.trigger()
+		return
+	}
+	m.outdate()
+	if m.work.kind != submitting {
+		m.answerServing(ManualDone{Err: ErrPaused})
+	}
+	served := m.serving
+	m.serving, m.asked = m.asked, nil
+	m.answerServing(ManualDone{Err: ErrPaused})
+	m.serving = served
+}
+
+// onCancelNow remembers the wish until nothing is in flight: what is in flight may be the transaction to cancel.
+func (m *Machine) onCancelNow() {
+	if m.state != Building && m.state != Pending {
+		return
+	}
+	m.cancelAsked = true
+	if m.waitsAtNonce() {
+		m.outdate()
 	}
 }
 
@@ -152,8 +184,11 @@ func (m *Machine) answerServing(with ManualDone) {
 	m.serving = nil
 }
 
-// askAgain makes the manual calls in service wait for the next proposal.
+// askAgain makes the manual calls in service wait for the next proposal, if there will be one.
 func (m *Machine) askAgain() {
+	if m.paused {
+		m.answerServing(ManualDone{Err: ErrPaused})
+	}
 	m.asked = append(m.serving, m.asked...)
 	m.serving = nil
 }

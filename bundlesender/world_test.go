@@ -184,7 +184,7 @@ func (w *world) checkMoved(e Moved) {
 	case e.Cause == WasHit:
 		w.counted.hit++
 	case e.From == Building && e.To == Cancelling:
-		if w.cancelEnded == w.m.head.hash {
+		if w.cancelEnded == w.m.head.hash && e.Cause != CancelAsked { // a person may, by hand
 			w.fail("cancelling begins again at the block where it ended")
 		}
 		if w.m.hitWaits() {

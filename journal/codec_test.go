@@ -300,11 +300,13 @@ func drawName(t *rapid.T, v reflect.Value) {
 }
 
 func drawError(t *rapid.T) error {
-	switch rapid.IntRange(0, 5).Draw(t, "error") {
+	switch rapid.IntRange(0, 6).Draw(t, "error") {
 	case 0:
 		return bundlesender.ErrStopped
 	case 1:
 		return bundlesender.ErrNodeFailed
+	case 6:
+		return bundlesender.ErrPaused
 	case 2:
 		return &bundlesender.NothingError{Reason: bundlesender.NoneLeftAfterSimulation}
 	case 3:

@@ -16,6 +16,8 @@ var events = map[string]func([]byte) (bundlesender.Event, error){
 	"IntervalElapsed": event[bundlesender.IntervalElapsed],
 	"SendNow":         event[bundlesender.SendNow],
 	"ModeSet":         event[bundlesender.ModeSet],
+	"PauseSet":        event[bundlesender.PauseSet],
+	"CancelNow":       event[bundlesender.CancelNow],
 	"Retry":           event[bundlesender.Retry],
 	"BundleReady":     event[bundlesender.BundleReady],
 	"NothingToSend":   event[bundlesender.NothingToSend],
@@ -68,6 +70,7 @@ type manualDone struct {
 type manualError struct {
 	Stopped    bool                        `json:",omitempty"`
 	NodeFailed bool                        `json:",omitempty"`
+	Paused     bool                        `json:",omitempty"`
 	Nothing    *bundlesender.NothingReason `json:",omitempty"`
 	Refused    *bundlesender.Outcome       `json:",omitempty"`
 	Text       *string                     `json:",omitempty"` // an error that has no codec of its own
@@ -86,6 +89,8 @@ func writeManualDone(e bundlesender.ManualDone) manualDone {
 		m.Err.Stopped = true
 	case errors.Is(e.Err, bundlesender.ErrNodeFailed):
 		m.Err.NodeFailed = true
+	case errors.Is(e.Err, bundlesender.ErrPaused):
+		m.Err.Paused = true
 	case isNothing:
 		m.Err.Nothing = &nothing.Reason
 	case isRefused:
@@ -111,6 +116,8 @@ func readManualDone(text []byte) (bundlesender.Effect, error) {
 		done.Err = bundlesender.ErrStopped
 	case e.NodeFailed:
 		done.Err = bundlesender.ErrNodeFailed
+	case e.Paused:
+		done.Err = bundlesender.ErrPaused
 	case e.Nothing != nil:
 		done.Err = &bundlesender.NothingError{Reason: *e.Nothing}
 	case e.Refused != nil:

@@ -30,6 +30,13 @@ func eventText(e bundlesender.Event) string {
 		return fmt.Sprintf("manual call %d", e.Call)
 	case bundlesender.ModeSet:
 		return "mode set to " + modeText(e.Auto)
+	case bundlesender.PauseSet:
+		if e.Paused {
+			return "an operator paused the sender"
+		}
+		return "an operator let the sender go on"
+	case bundlesender.CancelNow:
+		return "an operator asked to cancel what waits"
 	case bundlesender.Retry:
 		return "the wait is over"
 	case bundlesender.BundleReady:

@@ -82,6 +82,10 @@ func (r *Run) Next() bundlesender.Event {
 		return bundlesender.SendNow{Call: r.calls}
 	case n == 8 && r.choose(8) == 0:
 		return bundlesender.ModeSet{Auto: r.choose(4) > 0}
+	case n == 8 && r.choose(8) == 0:
+		return bundlesender.PauseSet{Paused: r.choose(3) == 0}
+	case n == 8 && r.choose(8) == 0:
+		return bundlesender.CancelNow{}
 	case n == 9 && r.choose(16) == 0:
 		return bundlesender.ForeignPending{Nonce: r.nonce, Hash: hashOf("foreign", r.head), Fees: r.fees()}
 	default:
