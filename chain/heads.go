@@ -138,7 +138,8 @@ func (f *Follower) index(hash common.Hash) int {
 
 // FollowOptions says how new heads are noticed.
 type FollowOptions struct {
-	PollInterval time.Duration // between looks at the latest block, where heads are polled
+	PollInterval time.Duration   // between looks at the latest block, where heads are polled
+	Hurry        <-chan struct{} // asks for a look at once; nil: nobody does
 	Log          *slog.Logger
 }
 
@@ -207,6 +208,8 @@ func (c *Client) follow(ctx context.Context, heads *Client, follower *Follower, 
 			return heads.clean("newHeads subscription", lost)
 		case <-ticker.C:
 			head, err = follower.source.Latest(ctx)
+		case <-options.Hurry:
+			head, err = follower.source.Latest(ctx)
 		case head = <-pushed:
 			if follower.passed(head) { // pushed before the last look, or the chain went back to it: the node knows
 				head, err = follower.source.Latest(ctx)
@@ -214,6 +217,9 @@ func (c *Client) follow(ctx context.Context, heads *Client, follower *Follower, 
 		}
 	}
 }
+
+// Latest returns the header of the node's newest block.
+func (c *Client) Latest(ctx context.Context) (*types.Header, error) { return nodeHeads{c}.Latest(ctx) }
 
 // Header returns a block's header.
 func (c *Client) Header(ctx context.Context, block common.Hash) (*types.Header, error) {

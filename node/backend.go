@@ -42,6 +42,9 @@ func (n *Node) EstimateUserOperationGas(ctx context.Context, ep entrypoint.Entry
 	assumed := stateOverrides(overrides)
 	n.assumeMined(ep, op, assumed)
 	estimate, err := n.estimator.EstimateUserOperationGas(ctx, at.header, ep, op, given, assumed)
+	if err != nil && n.outdated(ctx, err) {
+		estimate, err = n.estimator.EstimateUserOperationGas(ctx, n.head.Load().header, ep, op, given, assumed)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +91,11 @@ func stateOverrides(wire rpc.StateOverrides) evm.Overrides {
 
 // SendBundleNow implements [rpc.DebugBackend]. The senders are asked in turn, those that wait for nothing first, until
 // one has sent a bundle.
+//
+// The newest block is the one to build on. On a chain that mines at once the answer comes when the bundle is mined and
+// settled: whoever asked reads the receipts next.
 func (n *Node) SendBundleNow(ctx context.Context) (common.Hash, error) {
+	n.catchUp(ctx)
 	last := errNoSender
 	for _, w := range n.idleFirst() {
 		answer := make(chan manualAnswer, 1)
@@ -98,6 +105,7 @@ func (n *Node) SendBundleNow(ctx context.Context) (common.Hash, error) {
 			return common.Hash{}, ctx.Err()
 		case a := <-answer:
 			if a.err == nil {
+				n.awaitMined(ctx, a.hash)
 				return a.hash, nil
 			}
 			last = a.err
@@ -146,8 +154,9 @@ func (n *Node) DumpMempool(_ context.Context, ep entrypoint.EntryPoint) ([]*user
 // ClearState implements [rpc.DebugBackend].
 func (n *Node) ClearState(context.Context) error {
 	n.pool.do(func(p *pool.Pool) []pool.Removed {
+		removed := p.Clear()
 		p.ClearReputation()
-		return p.Clear()
+		return removed
 	})
 	return nil
 }

@@ -32,7 +32,10 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 		return nil
 	}
 	n.moves.Add(1)
-	defer n.moves.Add(1)
+	defer func() {
+		n.moves.Add(1)
+		n.lookout.arrived()
+	}()
 	lost, err := n.takeBack(ctx, update)
 	if err != nil {
 		return nil // the end, not the node's failure

@@ -74,7 +74,7 @@ func (n *Node) validated(ctx context.Context, at *head, hash common.Hash, ep ent
 	return hash, nil
 }
 
-// judgements is how often an operation is judged while the chain moves under it.
+// judgements is how often an operation is judged while the chain moves under it, or while newer blocks come to light.
 const judgements = 3
 
 // judge applies the cheap refusals and validation. A refusal that a step of the chain came between is judged again.
@@ -91,7 +91,7 @@ func (n *Node) judge(ctx context.Context, admitted *pool.Operation) (known bool,
 		if err == nil && !known {
 			result, err = n.validator.inner.Validate(ctx, at.header, ep, op, validation.Options{NonceAhead: admitted.NonceAhead})
 		}
-		if err == nil || n.still(moves) {
+		if err == nil || n.still(moves) && !n.outdated(ctx, err) {
 			break
 		}
 	}

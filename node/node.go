@@ -91,6 +91,7 @@ type Node struct {
 	streams   *streams
 	own       *ownGas
 	keys      *keyring
+	lookout   *lookout
 	sink      event.Sink
 	log       *slog.Logger
 
@@ -123,7 +124,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	n := &Node{
 		config: config, chain: client, heads: heads, relay: relay, log: log, source: source,
 		history: newHistory(config.HistorySize), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
-		timeline: stories, streams: streams, started: make(chan struct{}),
+		timeline: stories, streams: streams, started: make(chan struct{}), lookout: newLookout(),
 	}
 	heard := heard(stories, streams, sink)
 	n.sink = func(e event.Event) {
@@ -162,9 +163,11 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	group.Go(func() { n.keys.run(ctx, cancel) })
 	updates := make(chan chain.Update, chain.ReorgDepth)
+	follow := n.config.Follow
+	follow.Hurry = n.lookout.hurry
 	group.Go(func() {
 		defer close(updates)
-		_ = n.chain.Follow(ctx, n.heads, n.config.Follow, updates) // ends with the context only
+		_ = n.chain.Follow(ctx, n.heads, follow, updates) // ends with the context only
 	})
 	group.Go(func() { n.decayReputation(ctx) })
 	for update := range updates {

@@ -52,7 +52,13 @@ type stack struct {
 
 func startStack(t *testing.T, changes ...func(*node.Config)) *stack {
 	t.Helper()
-	embedded, err := devchain.Start(t.Context(), devchain.Config{Mining: devchain.Manual})
+	return startStackOn(t, devchain.Manual, changes...)
+}
+
+// startStackOn is startStack on a chain that mines as told.
+func startStackOn(t *testing.T, mining devchain.Mode, changes ...func(*node.Config)) *stack {
+	t.Helper()
+	embedded, err := devchain.Start(t.Context(), devchain.Config{Mining: mining})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,6 +174,15 @@ func (s *stack) refused(t *testing.T, code int, text, method string, args ...any
 	}
 }
 
+// sendsNothing asks for a bundle though there is nothing to bundle.
+func (s *stack) sendsNothing(t *testing.T) {
+	t.Helper()
+	var tx common.Hash
+	if s.call(t, &tx, "debug_bundler_sendBundleNow"); tx != (common.Hash{}) {
+		t.Errorf("have transaction %s, want none", tx)
+	}
+}
+
 // mine makes blocks and waits until the node has seen them.
 func (s *stack) mine(t *testing.T, n int) {
 	t.Helper()
@@ -217,26 +232,32 @@ type account struct {
 func (s *stack) accounts(t *testing.T, v userop.Version, n int, deployed bool) []*account {
 	t.Helper()
 	list := make([]*account, n)
-	factory := s.chain.Contracts().AccountFactories[v]
 	for i := range list {
-		a := &account{s: s, ep: entrypoint.Canonical(v), owner: s.newOwner(t)}
-		address := ownerOf(a)
-		var answer hexutil.Bytes
-		call := map[string]any{"to": factory, "data": hexutil.Bytes(pack(t, "SimpleAccountFactory", "getAddress", address, new(big.Int)))}
-		if err := s.chain.Client().CallContext(t.Context(), &answer, "eth_call", call, "latest"); err != nil {
-			t.Fatal(err)
-		}
-		a.address = common.BytesToAddress(answer)
-		a.factory = pack(t, "SimpleAccountFactory", "createAccount", address, new(big.Int))
-		s.transact(t, a.address, 1e18, nil)
-		if deployed {
-			s.transact(t, factory, 0, a.factory)
-			a.factory = nil
-		}
-		list[i] = a
+		list[i] = s.account(t, v, deployed)
 	}
 	s.mine(t, 1)
 	return list
+}
+
+// account returns an account like those of accounts, as of the next block.
+func (s *stack) account(t *testing.T, v userop.Version, deployed bool) *account {
+	t.Helper()
+	factory := s.chain.Contracts().AccountFactories[v]
+	a := &account{s: s, ep: entrypoint.Canonical(v), owner: s.newOwner(t)}
+	address := ownerOf(a)
+	var answer hexutil.Bytes
+	call := map[string]any{"to": factory, "data": hexutil.Bytes(pack(t, "SimpleAccountFactory", "getAddress", address, new(big.Int)))}
+	if err := s.chain.Client().CallContext(t.Context(), &answer, "eth_call", call, "latest"); err != nil {
+		t.Fatal(err)
+	}
+	a.address = common.BytesToAddress(answer)
+	a.factory = pack(t, "SimpleAccountFactory", "createAccount", address, new(big.Int))
+	s.transact(t, a.address, 1e18, nil)
+	if deployed {
+		s.transact(t, factory, 0, a.factory)
+		a.factory = nil
+	}
+	return a
 }
 
 // delegating returns a key with 1 ETH that will delegate to a Simple7702Account with its first operation.

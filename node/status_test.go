@@ -191,7 +191,7 @@ func TestEveryRefusalAndRemovalHasItsReason(t *testing.T) {
 	// Skipped: it pays the base fee, but less priority fee than a bundle costs. It stays.
 	cheap := poor.send(t, poor.op(t, func(op *userop.UserOperation) { op.MaxPriorityFeePerGas = *uint256.NewInt(1e6) }))
 	for range 2 {
-		s.refused(t, -32000, "none left after fee filter", "debug_bundler_sendBundleNow")
+		s.sendsNothing(t)
 	}
 	have = s.becomes(t, cheap, "pending", "not_submitted")
 	if have.Reason == nil || !strings.HasPrefix(*have.Reason, "priority fee too low: have 1000000, want ") {
@@ -228,7 +228,7 @@ func TestEveryRefusalAndRemovalHasItsReason(t *testing.T) {
 	// Invalidated between the two simulations: its account has no money left.
 	gone := a.send(t, a.op(t))
 	s.drain(t, a)
-	s.refused(t, -32000, "nothing to send", "debug_bundler_sendBundleNow")
+	s.sendsNothing(t)
 	have = s.becomes(t, gone, "dropped", "rejected")
 	if have.Reason == nil || !strings.HasPrefix(*have.Reason, "second validation failed: AA21") {
 		t.Errorf("have %v, want AA21 in the second validation", have)
@@ -297,13 +297,13 @@ func TestTheRequiredPriceIsExactlyWhatABundleAsksFor(t *testing.T) {
 			less := required
 			less.MaxFee.Sub(&less.MaxFee, one)
 			a.send(t, a.op(t, offer(less)))
-			s.refused(t, -32000, "none left after fee filter", "debug_bundler_sendBundleNow")
+			s.sendsNothing(t)
 			s.call(t, nil, "debug_bundler_clearMempool")
 			a.nonce--
 			less = required
 			less.MaxPriority.Sub(&less.MaxPriority, one)
 			a.send(t, a.op(t, offer(less)))
-			s.refused(t, -32000, "none left after fee filter", "debug_bundler_sendBundleNow")
+			s.sendsNothing(t)
 			s.call(t, nil, "debug_bundler_clearMempool")
 			a.nonce--
 			hash := a.send(t, a.op(t, offer(required)))

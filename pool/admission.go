@@ -8,7 +8,6 @@ import (
 	"baler/gas"
 	"baler/rejection"
 
-	"github.com/ethereum/go-ethereum/common"
 	"github.com/holiman/uint256"
 )
 
@@ -19,14 +18,15 @@ import (
 // ReplacementFeeIncreasePercent, also if a builder has the other in flight: only one of the two can be mined, and the
 // claim stays with the builder.
 func (p *Pool) Add(op *Operation) (Added, error) {
-	return p.add(op, p.checkRoles, p.checkReputation, p.checkCounts, p.checkDeposit)
+	return p.add(op, false, p.checkRoles, p.checkReputation, p.checkCounts, p.checkDeposit)
 }
 
 // Readmit is Add for an operation that was admitted before, in an earlier life of the process or in blocks that left the
-// chain. Limits on counts and deposits do not keep it out, as they do not in Reorg: it was acknowledged.
-func (p *Pool) Readmit(op *Operation) (Added, error) { return p.add(op, p.checkRoles) }
+// chain. Limits on counts and deposits do not keep it out, as they do not in Reorg: it was acknowledged. Its entities were
+// counted then (opsSeen), and are not counted again.
+func (p *Pool) Readmit(op *Operation) (Added, error) { return p.add(op, true, p.checkRoles) }
 
-func (p *Pool) add(op *Operation, checks ...func(*Operation, *entry) error) (Added, error) {
+func (p *Pool) add(op *Operation, again bool, checks ...func(*Operation, *entry) error) (Added, error) {
 	if p.ops[op.Hash] != nil {
 		return Added{Known: true}, nil
 	}
@@ -53,7 +53,7 @@ func (p *Pool) add(op *Operation, checks ...func(*Operation, *entry) error) (Add
 	if err != nil {
 		return Added{}, err
 	}
-	return p.admit(e, old, victims)
+	return p.admit(e, old, victims, again)
 }
 
 // Precheck finds the cheap reasons to refuse an operation before it is validated. Known says that the identical
@@ -135,7 +135,7 @@ func (p *Pool) checkRoles(op *Operation, old *entry) error {
 	sender := op.Op.Sender
 	if a := p.accounts[sender]; a != nil && a.refsBeside(old) != 0 {
 		return reject(rejection.OpcodeViolation, rejection.Data{Sender: new(sender), Rule: "STO-040"},
-			"sender %v is an entity of another pending operation", sender)
+			"sender %v is used as a different entity in another UserOperation currently in mempool", sender)
 	}
 	for _, x := range op.entities() {
 		a := p.accounts[x.address]
@@ -144,7 +144,7 @@ func (p *Pool) checkRoles(op *Operation, old *entry) error {
 		}
 		d := x.data()
 		d.Rule = "STO-040"
-		return reject(rejection.OpcodeViolation, d, "%v %v is the sender of another pending operation", x.role, x.address)
+		return reject(rejection.OpcodeViolation, d, "%v %v is used as a sender entity in another UserOperation currently in mempool", x.role, x.address)
 	}
 	for _, contract := range op.AssociatedStorageIn {
 		if a := p.accounts[contract]; contract != sender && a != nil && a.sent != 0 {
@@ -257,7 +257,7 @@ func (p *Pool) checkDeposit(op *Operation, old *entry) error {
 		return nil
 	}
 	return reject(rejection.PaymasterDepositLow, rejection.Data{Paymaster: op.Op.Paymaster},
-		"paymaster %v has a deposit of %s wei, its pending operations and this one need %s wei", k.paymaster, deposit.Dec(), sum.Dec())
+		"paymaster deposit too low: %v has %s wei, its pending operations and this one need %s wei", k.paymaster, deposit.Dec(), sum.Dec())
 }
 
 // victims chooses whom to evict so that the newcomer fits: the last operations of lanes, worst paying first, each
@@ -290,8 +290,9 @@ func (p *Pool) victims(e *entry, old *entry) ([]*entry, error) {
 		"fees too low: the pool is full (%d of %d bytes) and no pending operation pays less than this one", p.bytes, p.config.MaxBytes)
 }
 
-// admit puts the operation in and counts it (opsSeen). If that bans one of its entities it leaves again.
-func (p *Pool) admit(e, old *entry, victims []*entry) (Added, error) {
+// admit puts the operation in and counts it (opsSeen), unless it was counted before. If that bans one of its entities it
+// leaves again.
+func (p *Pool) admit(e, old *entry, victims []*entry, again bool) (Added, error) {
 	var added Added
 	for _, v := range victims {
 		added.Removed = append(added.Removed, p.cut(v, Evicted, erc7562.NoEntity)...)
@@ -299,13 +300,15 @@ func (p *Pool) admit(e, old *entry, victims []*entry) (Added, error) {
 	if old != nil {
 		p.swap(old, e)
 		p.settle(old.Operation, Replaced, erc7562.NoEntity)
-		p.forgive(old.Operation, e.Operation)
+		p.forgive(old.Operation)
 		added.Replaced = &old.Hash
 		added.Removed = append(added.Removed, Removed{old.Operation, Replaced})
 	} else {
 		p.attach(e)
 	}
-	p.count(e.Operation, seen)
+	if !again {
+		p.count(e.Operation, seen)
+	}
 	for _, x := range e.all() {
 		if p.status(x.address) == Banned {
 			added.Removed = append(added.Removed, p.purge(x.address)...)
@@ -317,14 +320,11 @@ func (p *Pool) admit(e, old *entry, victims []*entry) (Added, error) {
 	return added, nil
 }
 
-// forgive takes back opsSeen of an entity that a replacement removed from the pool (GREP-050).
-func (p *Pool) forgive(old, op *Operation) {
-	stays := make(map[common.Address]bool, 4)
-	for _, x := range op.all() {
-		stays[x.address] = true
-	}
+// forgive takes back what a replaced operation was counted for: an entity that the replacement drops is not charged
+// (GREP-050), and one that it keeps is charged once for the place, however often that is filled again.
+func (p *Pool) forgive(old *Operation) {
 	for _, x := range old.all() {
-		if x.counted() && !stays[x.address] && (x.staked || x.role != erc7562.Factory) {
+		if x.counted() && (x.staked || x.role != erc7562.Factory) { // an unstaked factory is settled already
 			p.update(x.address, unseen)
 		}
 	}

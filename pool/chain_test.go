@@ -239,12 +239,75 @@ func TestReputation(t *testing.T) {
 			t.Fatalf("have %d seen, want 0", have)
 		}
 	})
-	t.Run("GREP-050 a replaced paymaster is not charged", func(t *testing.T) {
+	t.Run("EREP-030 a staked account answers for its paymaster", func(t *testing.T) {
 		p := newPool(t)
 		deposit(p)
-		add(t, p, operation(1, paidBy(1, 1)), operation(1, fees(9000, 900)))
+		for i, accountStaked := range []bool{true, false} {
+			a := operation(1, paidBy(1, 1), staked(Staked{Sender: accountStaked, Paymaster: true}), calldata(i))
+			add(t, p, a)
+			if _, err := p.Remove(a.Hash, ValidationFailed, erc7562.Paymaster); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The account keeps what it was charged with, the paymaster only what it failed with the other account.
+		want := []Reputation{{*pm(1), 1, 0, OK}, {sender(1), 1, 0, OK}}
+		if diff := cmp.Diff(want, p.DumpReputation()); diff != "" {
+			t.Errorf("reputations (-want +have):\n%s", diff)
+		}
+	})
+	t.Run("GREP-050 a replacement moves the charge, and charges nobody twice", func(t *testing.T) {
+		p := newPool(t)
+		deposit(p)
+		p.SetDeposit(ep07.Address, *pm(2), *uint256.NewInt(1e9))
+		charged := func(first, second uint64) {
+			t.Helper()
+			for n, want := range map[uint64]uint64{1: first, 2: second} {
+				if have := p.ReputationOf(*pm(n)).OpsSeen; have != want {
+					t.Errorf("paymaster %d: have %d seen, want %d", n, have, want)
+				}
+			}
+		}
+		add(t, p, operation(1, paidBy(1, 1)))
+		charged(1, 0)
+		add(t, p, operation(1, paidBy(1, 1), fees(2000, 200)))
+		charged(1, 0)
+		add(t, p, operation(1, paidBy(2, 1), fees(3000, 300)))
+		charged(0, 1)
+		add(t, p, operation(1, fees(4000, 400)))
+		charged(0, 0)
+		// A record whose charge was taken back is told until the hour is over.
+		if have := len(p.DumpReputation()); have != 2 {
+			t.Errorf("have %d records, want 2", have)
+		}
+		if p.Decay(1); len(p.DumpReputation()) != 0 {
+			t.Errorf("an hour later: have %v, want none", p.DumpReputation())
+		}
+		check(t, p)
+	})
+	t.Run("what comes in again after a restart is not charged again", func(t *testing.T) {
+		p := newPool(t)
+		deposit(p)
+		if _, err := p.Readmit(operation(1, paidBy(1, 1), st)); err != nil {
+			t.Fatal(err)
+		}
 		if have := p.ReputationOf(*pm(1)).OpsSeen; have != 0 {
-			t.Fatalf("have %d seen, want 0", have)
+			t.Errorf("have %d seen, want 0", have)
+		}
+	})
+	t.Run("changed records are told once", func(t *testing.T) {
+		p := newPool(t)
+		deposit(p)
+		add(t, p, operation(1, paidBy(1, 1)))
+		want := []Reputation{{*pm(1), 1, 0, OK}}
+		if diff := cmp.Diff(want, p.ChangedReputation()); diff != "" {
+			t.Errorf("changed (-want +have):\n%s", diff)
+		}
+		if have := p.ChangedReputation(); len(have) != 0 {
+			t.Errorf("told again: %v", have)
+		}
+		p.ClearReputation()
+		if diff := cmp.Diff([]Reputation{{Address: *pm(1)}}, p.ChangedReputation()); diff != "" {
+			t.Errorf("cleared (-want +have):\n%s", diff)
 		}
 	})
 	t.Run("an unstaked factory is charged only for its own failures", func(t *testing.T) {
@@ -361,6 +424,6 @@ func TestUnusedDepositsAreForgotten(t *testing.T) {
 	if len(p.paymasters) != 1 {
 		t.Fatalf("have %d deposits, want the one in use", len(p.paymasters))
 	}
-	refused(t, p, operation(2, paidBy(1, 41)), rejection.PaymasterDepositLow, "deposit of 100 wei")
-	refused(t, p, operation(2, paidBy(2, 1)), rejection.PaymasterDepositLow, "deposit of 0 wei")
+	refused(t, p, operation(2, paidBy(1, 41)), rejection.PaymasterDepositLow, "has 100 wei")
+	refused(t, p, operation(2, paidBy(2, 1)), rejection.PaymasterDepositLow, "has 0 wei")
 }

@@ -163,6 +163,7 @@ type Pool struct {
 	paymasters map[paymasterKey]*paymaster
 	standings  map[common.Address]*standing
 	throttled  map[common.Address]struct{}
+	changed    map[common.Address]struct{} // standings that ChangedReputation has not told yet
 
 	markets map[common.Address]*market // by EntryPoint: lanes whose first operation is valid now
 	waiting [2]sorted                  // lanes' first operations that are not valid yet, by ValidAfter, per clock
@@ -245,6 +246,7 @@ func New(config Config) *Pool {
 	p.reset()
 	p.standings = make(map[common.Address]*standing)
 	p.throttled = make(map[common.Address]struct{})
+	p.changed = make(map[common.Address]struct{})
 	return p
 }
 

@@ -321,7 +321,7 @@ func TestReadmissionKnowsNoLimits(t *testing.T) {
 
 func TestPaymasterDeposit(t *testing.T) {
 	p := newPool(t)
-	refused(t, p, operation(1, paidBy(1, 1)), rejection.PaymasterDepositLow, "deposit of 0 wei")
+	refused(t, p, operation(1, paidBy(1, 1)), rejection.PaymasterDepositLow, "too low: "+pm(1).Hex()+" has 0 wei")
 	p.SetDeposit(ep07.Address, *pm(1), *uint256.NewInt(100))
 	op := operation(1, paidBy(1, 60))
 	add(t, p, op)
@@ -333,7 +333,7 @@ func TestPaymasterDeposit(t *testing.T) {
 	add(t, p, operation(3, paidBy(1, 10)))
 	// The same paymaster at another EntryPoint is another deposit.
 	v08 := entrypoint.Canonical(userop.V08)
-	refused(t, p, operation(4, paidBy(1, 1), at(v08)), rejection.PaymasterDepositLow, "deposit of 0 wei")
+	refused(t, p, operation(4, paidBy(1, 1), at(v08)), rejection.PaymasterDepositLow, "too low: "+pm(1).Hex()+" has 0 wei")
 }
 
 func TestRoles(t *testing.T) {
@@ -341,9 +341,9 @@ func TestRoles(t *testing.T) {
 	p.SetDeposit(ep07.Address, *pm(1), *uint256.NewInt(100))
 	add(t, p, operation(1, paidBy(1, 1), madeBy(1)))
 	asSender := func(a common.Address) change { return func(op *Operation) { op.Op.Sender = a } }
-	refused(t, p, operation(0, asSender(*pm(1))), rejection.OpcodeViolation, "entity of another")
-	refused(t, p, operation(0, asSender(*fac(1))), rejection.OpcodeViolation, "entity of another")
-	refused(t, p, operation(2, func(op *Operation) { op.Op.Factory = new(sender(1)) }), rejection.OpcodeViolation, "is the sender")
+	refused(t, p, operation(0, asSender(*pm(1))), rejection.OpcodeViolation, "used as a different entity")
+	refused(t, p, operation(0, asSender(*fac(1))), rejection.OpcodeViolation, "used as a different entity")
+	refused(t, p, operation(2, func(op *Operation) { op.Op.Factory = new(sender(1)) }), rejection.OpcodeViolation, "used as a sender")
 	refused(t, p, operation(2, func(op *Operation) { op.AssociatedStorageIn = []common.Address{sender(1)} }), rejection.OpcodeViolation, "associated storage")
 	add(t, p, operation(2, func(op *Operation) { op.AssociatedStorageIn = []common.Address{sender(2)} }))
 }

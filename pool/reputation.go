@@ -116,9 +116,7 @@ func (p *Pool) update(address common.Address, change func(*standing)) {
 		p.standings[address] = s
 	}
 	change(s)
-	if *s == (standing{}) {
-		delete(p.standings, address)
-	}
+	p.changed[address] = struct{}{}
 	if p.status(address) == Throttled {
 		p.throttled[address] = struct{}{}
 		return
@@ -179,8 +177,12 @@ func (p *Pool) Blame(op *Operation, culprit erc7562.Entity) []Removed {
 }
 
 // absolve takes back what the entities that did not fail were charged with when the operation came in: the paymaster
-// for failures of factory or account (EREP-015), the aggregator for those of anyone else (EREP-016).
+// for failures of factory or account (EREP-015), the aggregator for those of anyone else (EREP-016). A staked account
+// answers for its paymaster and its aggregator: their failures are its own (EREP-030).
 func (p *Pool) absolve(e *entry, culprit erc7562.Entity) {
+	if e.Staked.Sender && (culprit == erc7562.Paymaster || culprit == erc7562.Aggregator) {
+		culprit = erc7562.Sender
+	}
 	for _, x := range e.entities() {
 		switch {
 		case x.role == erc7562.Paymaster && (culprit == erc7562.Sender || culprit == erc7562.Factory),
@@ -236,7 +238,8 @@ func (p *Pool) naming(address common.Address) []*entry {
 	return slices.Compact(list)
 }
 
-// Decay ages all counters by a number of hours: value * 23 / 24 each hour.
+// Decay ages all counters by a number of hours: value * 23 / 24 each hour. Records that are zero are forgotten: until
+// then one whose count was taken back is told as what it is.
 func (p *Pool) Decay(hours uint64) {
 	addresses := make([]common.Address, 0, len(p.standings))
 	for a := range p.standings {
@@ -252,6 +255,9 @@ func (p *Pool) Decay(hours uint64) {
 				s.included = decayed(s.included)
 			}
 		})
+		if *p.standings[a] == (standing{}) {
+			delete(p.standings, a)
+		}
 	}
 }
 
@@ -290,8 +296,23 @@ func (p *Pool) ReputationOf(address common.Address) Reputation {
 	return r
 }
 
+// ChangedReputation returns the records that changed since it was asked last, by address; one that was forgotten is
+// all zero.
+func (p *Pool) ChangedReputation() []Reputation {
+	list := make([]Reputation, 0, len(p.changed))
+	for a := range p.changed {
+		list = append(list, p.ReputationOf(a))
+	}
+	clear(p.changed)
+	slices.SortFunc(list, func(a, b Reputation) int { return a.Address.Cmp(b.Address) })
+	return list
+}
+
 // ClearReputation forgets all records.
 func (p *Pool) ClearReputation() {
+	for a := range p.standings {
+		p.changed[a] = struct{}{}
+	}
 	clear(p.standings)
 	clear(p.throttled)
 }

@@ -130,8 +130,7 @@ func (r *run) admitted(t *rapid.T, op *Operation, old *modelOp, added Added, err
 		m.ops = slices.DeleteFunc(m.ops, func(x *modelOp) bool { return x == old })
 		m.left(old.Operation, Replaced, erc7562.NoEntity)
 		for _, x := range old.all() { // GREP-050
-			gone := !slices.ContainsFunc(op.all(), func(y entity) bool { return y.address == x.address })
-			if gone && x.counted() && (x.staked || x.role != erc7562.Factory) {
+			if x.counted() && (x.staked || x.role != erc7562.Factory) {
 				m.seen[x.address] -= min(m.seen[x.address], 1)
 			}
 		}
@@ -210,8 +209,10 @@ func (r *run) remove(t *rapid.T) {
 		t.Fatalf("Remove: %v", err)
 	}
 	m := r.model
-	if pm := o.Op.Paymaster; pm != nil && reason != Dropped && (culprit == erc7562.Sender || culprit == erc7562.Factory) {
-		m.seen[*pm] -= min(m.seen[*pm], 1) // EREP-015
+	answers := culprit == erc7562.Sender || culprit == erc7562.Factory || // EREP-015
+		culprit == erc7562.Paymaster && o.Staked.Sender // EREP-030
+	if pm := o.Op.Paymaster; pm != nil && reason != Dropped && answers {
+		m.seen[*pm] -= min(m.seen[*pm], 1)
 	}
 	guilty := o.blamed(culprit)
 	ban := reason == BundleFailed && guilty != (common.Address{})

@@ -42,8 +42,8 @@ type Backend interface {
 
 // DebugBackend is what the debug namespace asks of the bundler. Errors are as for [Backend].
 type DebugBackend interface {
-	// SendBundleNow builds a bundle and submits it; it returns the transaction's hash once the bundle is submitted,
-	// or [ErrNothingToSend].
+	// SendBundleNow builds a bundle and submits it; it returns the transaction's hash once the bundle is submitted, and on
+	// a chain that mines at once, once it is mined; or [ErrNothingToSend].
 	SendBundleNow(ctx context.Context) (common.Hash, error)
 
 	// SetBundlingMode switches between sending bundles by itself (auto) and only on SendBundleNow.
@@ -98,7 +98,7 @@ type StakeStatus struct {
 // text.
 var ErrInFlight = errors.New("the operation is in a bundle on its way")
 
-// ErrNothingToSend is why no bundle was submitted. It may be wrapped with the reason: the client reads the whole text.
+// ErrNothingToSend is why no bundle was submitted: the client is answered the zero hash. It may be wrapped with the reason.
 var ErrNothingToSend = errors.New("nothing to send")
 
 // GasEstimate is the answer of eth_estimateUserOperationGas, in units of gas.

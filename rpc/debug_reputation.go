@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -97,18 +98,19 @@ func (r Reputation) MarshalJSON() ([]byte, error) {
 	}{common.AddressEIP55(r.Address), hexutil.Uint64(r.OpsSeen), hexutil.Uint64(r.OpsIncluded), r.Status})
 }
 
-// MarshalJSON writes the answer of debug_bundler_getStakeStatus.
+// MarshalJSON writes the answer of debug_bundler_getStakeStatus. The method is not in ERC-7769; its two amounts are in
+// decimal, as the public test suite of bundlers reads them.
 func (s *StakeStatus) MarshalJSON() ([]byte, error) {
 	if s == nil {
 		return []byte(nullJSON), nil
 	}
 	type info struct {
 		Address         common.AddressEIP55 `json:"addr"`
-		Stake           *hexutil.U256       `json:"stake"`
-		UnstakeDelaySec hexutil.Uint64      `json:"unstakeDelaySec"`
+		Stake           string              `json:"stake"`
+		UnstakeDelaySec string              `json:"unstakeDelaySec"`
 	}
 	return json.Marshal(struct {
 		StakeInfo info `json:"stakeInfo"`
 		IsStaked  bool `json:"isStaked"`
-	}{info{common.AddressEIP55(s.Address), (*hexutil.U256)(&s.Stake), hexutil.Uint64(s.UnstakeDelaySec)}, s.Staked})
+	}{info{common.AddressEIP55(s.Address), s.Stake.Dec(), strconv.FormatUint(s.UnstakeDelaySec, 10)}, s.Staked})
 }

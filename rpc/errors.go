@@ -54,7 +54,7 @@ func clientError(err error) (visible *callError, internal bool) {
 		return rejectionError(rejected), false
 	case errors.As(err, &field):
 		return &callError{code: codeInvalidParams, message: field.Error()}, false
-	case errors.Is(err, ErrNothingToSend), errors.Is(err, ErrInFlight):
+	case errors.Is(err, ErrInFlight):
 		return &callError{code: codeServer, message: err.Error()}, false
 	case errors.Is(err, context.DeadlineExceeded):
 		return &callError{code: codeTimeout, message: "request timed out"}, true

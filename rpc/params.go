@@ -21,7 +21,10 @@ func (p *entryPointParam) UnmarshalJSON(raw []byte) error {
 type hashParam common.Hash
 
 func (p *hashParam) UnmarshalJSON(raw []byte) error {
-	return fixedBytes("userOpHash", raw, p[:])
+	if err := fixedBytes("userOpHash", raw, p[:]); err != nil {
+		return fmt.Errorf("missing/invalid %w", err) // as the public test suite of bundlers reads it
+	}
+	return nil
 }
 
 // addressParam is any address.
