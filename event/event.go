@@ -4,6 +4,8 @@
 package event
 
 import (
+	"time"
+
 	"baler/gas"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -49,6 +51,14 @@ type OperationRejected struct {
 	Sender     common.Address
 	Code       int // JSON-RPC error code
 	Message    string
+}
+
+// OperationValidated: an operation was simulated, or what is remembered of it was looked at.
+type OperationValidated struct {
+	Hash   common.Hash
+	Stage  string // "admission": when it came in; "proposal": for a bundle
+	Result string // "valid", "refused", "failed" (the node's trouble)
+	Took   time.Duration
 }
 
 // OperationSkipped: an operation stays in the pool, but was left out of a bundle.
@@ -147,6 +157,37 @@ type BundleReverted struct {
 	Culprits   []common.Hash // operations found guilty
 }
 
+// KeyUsed: a key has signed a transaction, or could not.
+type KeyUsed struct {
+	Signer common.Address
+	Kind   string // of the key: where it is kept
+	Took   time.Duration
+	Failed string // why it could not, without secrets; empty: it has signed
+}
+
+// LeaseMoved: the right to use a key was won or lost.
+type LeaseMoved struct {
+	Signer common.Address
+	Held   bool   // by this process, from now on
+	Fence  uint64 // number of the holding: a later one is higher
+	Cause  string // one of a closed set
+}
+
+// BalanceSeen: a key's balance was read.
+type BalanceSeen struct {
+	Signer  common.Address
+	Balance uint256.Int // wei
+	Block   uint64
+}
+
+// NodeAsked: one round trip to a node has ended.
+type NodeAsked struct {
+	Endpoint string         // scheme and host
+	Methods  map[string]int // JSON-RPC calls in it, by method
+	Took     time.Duration
+	Result   string // "ok", "failed" (no answer), or "http 429" and the like
+}
+
 // Alert: something needs a person.
 type Alert struct {
 	Signer common.Address
@@ -169,3 +210,8 @@ func (BundleSent) event()         {}
 func (BundleMined) event()        {}
 func (BundleReverted) event()     {}
 func (Alert) event()              {}
+func (OperationValidated) event() {}
+func (KeyUsed) event()            {}
+func (LeaseMoved) event()         {}
+func (BalanceSeen) event()        {}
+func (NodeAsked) event()          {}

@@ -31,6 +31,9 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 		n.log.Error("a head was not understood", "err", err)
 		return nil
 	}
+	since := time.Now()
+	n.updating.Store(&since)
+	defer n.updating.Store(nil)
 	n.moves.Add(1)
 	defer func() {
 		n.moves.Add(1)

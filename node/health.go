@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"baler/bundlesender"
 	"baler/event"
 	"baler/pool"
 	"baler/validation"
@@ -12,10 +13,28 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// staleHead is the age of the head from which the node is not healthy: the chain, or the way to it, stands still.
-const staleHead = 90 * time.Second
+// The bounds of health.
+const (
+	// staleHead is the age of the head from which the node is not healthy: the chain, or the way to it, stands still.
+	staleHead = 90 * time.Second
+	// stalledBlocks is how many blocks a bundle sender may be late, beyond what it waits for, before it counts as stalled.
+	stalledBlocks = 10
+	// stuckUpdate is how long one step of the chain may be taken in. Longer, and the process had better be started again.
+	stuckUpdate = 5 * time.Minute
+	// checkTime is how long one check may take.
+	checkTime = 2 * time.Second
+)
 
-// Health is the report of GET /health.
+// Check is one thing that must be well for the bundler to work, such as a connection to a service.
+type Check struct {
+	Name string
+	// Run returns what is wrong, without secrets; nil: nothing. It ends with its context.
+	Run func(ctx context.Context) error
+	// Needed: while it fails, operations cannot be taken.
+	Needed bool
+}
+
+// Health is the report of GET /health, and of the probes.
 type Health struct {
 	Status     string         `json:"status"` // "ok", or what is wrong
 	ChainID    uint64         `json:"chainId"`
@@ -23,6 +42,16 @@ type Health struct {
 	HeadAgeMS  int64          `json:"headAgeMs"`
 	Operations int            `json:"operations"` // pending
 	Senders    []SenderHealth `json:"senders"`
+	Checks     []CheckResult  `json:"checks"`
+}
+
+// CheckResult is what came of one check.
+type CheckResult struct {
+	Name   string `json:"name"`
+	OK     bool   `json:"ok"`
+	Reason string `json:"reason,omitempty"` // what is wrong
+
+	needed bool
 }
 
 // SenderHealth is one bundle sender.
@@ -41,20 +70,45 @@ func (n *Node) onDisagreement(d validation.Disagreement) {
 	n.sink(event.Alert{Kind: "local EVM disagrees with the node", Text: d.String()})
 }
 
-// Health reports whether the node sees its chain.
-func (n *Node) Health(context.Context) (any, bool) {
-	report := Health{Status: "ok", ChainID: n.config.ChainID}
-	if at := n.head.Load(); at == nil {
-		report.Status = errNotReady.Error()
-	} else {
-		age := time.Since(at.seen)
-		report.Head, report.HeadAgeMS = at.number(), age.Milliseconds()
-		if age > staleHead {
-			report.Status = fmt.Sprintf("no new block for %s", age.Round(time.Second))
+// Live reports whether the process works, so that nothing but a restart would help if it does not. It asks nobody.
+func (n *Node) Live(context.Context) (any, bool) {
+	report := CheckResult{Name: "pipeline", OK: true}
+	if since := n.updating.Load(); since != nil {
+		if took := time.Since(*since); took > stuckUpdate {
+			report.OK, report.Reason = false, fmt.Sprintf("a block has been taken in for %s", took.Round(time.Second))
 		}
 	}
-	if d := n.disagreement.Load(); d != nil && report.Status == "ok" {
-		report.Status = "the local EVM disagrees with the node: " + d.String()
+	return report, report.OK
+}
+
+// Ready reports whether operations can be taken and sent: the checks without which that is impossible.
+func (n *Node) Ready(ctx context.Context) (any, bool) {
+	report := struct {
+		Status string        `json:"status"`
+		Checks []CheckResult `json:"checks"`
+	}{Status: "ok"}
+	for _, c := range n.checks(ctx) {
+		if !c.needed {
+			continue
+		}
+		report.Checks = append(report.Checks, c)
+		if !c.OK && report.Status == "ok" {
+			report.Status = c.Reason
+		}
+	}
+	return report, report.Status == "ok"
+}
+
+// Health reports on everything: it is not ok where a person should look.
+func (n *Node) Health(ctx context.Context) (any, bool) {
+	report := Health{Status: "ok", ChainID: n.config.ChainID, Checks: n.checks(ctx)}
+	if at := n.head.Load(); at != nil {
+		report.Head, report.HeadAgeMS = at.number(), time.Since(at.seen).Milliseconds()
+	}
+	for _, c := range report.Checks {
+		if !c.OK && report.Status == "ok" {
+			report.Status = c.Reason
+		}
 	}
 	n.pool.look(func(p *pool.Pool) { report.Operations = p.Len() })
 	for _, w := range n.keys.all() {
@@ -64,4 +118,87 @@ func (n *Node) Health(context.Context) (any, bool) {
 		})
 	}
 	return report, report.Status == "ok"
+}
+
+// checks makes every check, the most telling first.
+func (n *Node) checks(ctx context.Context) []CheckResult {
+	results := []CheckResult{
+		result("head", true, n.checkHead()),
+		result("store", true, n.config.Store.Err()),
+		result("keys", true, n.checkKeys()),
+		result("senders", false, n.checkSenders()),
+		result("local EVM", false, n.checkEVM()),
+	}
+	for _, c := range n.config.Checks {
+		limited, cancel := context.WithTimeout(ctx, checkTime)
+		results = append(results, result(c.Name, c.Needed, c.Run(limited)))
+		cancel()
+	}
+	return results
+}
+
+func result(name string, needed bool, err error) CheckResult {
+	r := CheckResult{Name: name, OK: err == nil, needed: needed}
+	if err != nil {
+		r.Reason = err.Error()
+	}
+	return r
+}
+
+// checkHead: the node shows new blocks.
+func (n *Node) checkHead() error {
+	at := n.head.Load()
+	if at == nil {
+		return errNotReady
+	}
+	if age := time.Since(at.seen); age > staleHead {
+		return fmt.Errorf("no new block for %s", age.Round(time.Second))
+	}
+	return nil
+}
+
+// checkKeys: a bundle sender has a key that it may sign with.
+func (n *Node) checkKeys() error {
+	for _, w := range n.keys.all() {
+		if w.current().State != bundlesender.Stopped {
+			return nil
+		}
+	}
+	return errNoSender
+}
+
+// checkSenders: every bundle sender keeps up with the chain, and none waits for longer than it said.
+func (n *Node) checkSenders() error {
+	at := n.head.Load()
+	if at == nil {
+		return nil // checkHead says so
+	}
+	for _, w := range n.keys.all() {
+		if reason := stalled(w.current(), at.number()); reason != "" {
+			return fmt.Errorf("bundle sender %s is stalled: %s", w.builder, reason)
+		}
+	}
+	return nil
+}
+
+// stalled says in which way a sender lags behind the head; empty: in none.
+func stalled(s bundlesender.Status, head uint64) string {
+	switch {
+	case s.State == bundlesender.Stopped:
+		return ""
+	case s.Head > 0 && s.Head+stalledBlocks < head:
+		return fmt.Sprintf("it has acted on block %d, the head is %d", s.Head, head)
+	case s.Until > 0 && s.Until+stalledBlocks < head && (s.State == bundlesender.Pending || s.State == bundlesender.CancelPending):
+		return fmt.Sprintf("it is in %s and waits for block %d, the head is %d", s.State, s.Until, head)
+	default:
+		return ""
+	}
+}
+
+// checkEVM: the local EVM has come to the node's results.
+func (n *Node) checkEVM() error {
+	if d := n.disagreement.Load(); d != nil {
+		return fmt.Errorf("the local EVM disagrees with the node: %s", d.String())
+	}
+	return nil
 }

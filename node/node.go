@@ -64,6 +64,8 @@ type Config struct {
 
 	// Store keeps operations, journals and history over a restart; nil: nothing is kept.
 	Store *store.Store
+	// Checks are made for the probes beside the node's own.
+	Checks []Check
 	// Boundary is told each time an effect is about to leave the process or has come back. Tests end the process there.
 	Boundary func(name string)
 
@@ -99,6 +101,7 @@ type Node struct {
 	started      chan struct{}                           // closed with the first head
 	next         atomic.Uint64                           // worker whose turn it is for a manual call
 	disagreement atomic.Pointer[validation.Disagreement] // the last one of the local EVM with the node's
+	updating     atomic.Pointer[time.Time]               // since when a step of the chain is taken in; nil: none is
 	moves        atomic.Uint64                           // odd while a step of the chain is taken; see still
 }
 

@@ -1,15 +1,19 @@
 package rpc
 
 import (
-	"context"
 	"log/slog"
 	"time"
+
+	"baler/edge"
 )
 
 // Config is what the server is told beside its backend. The zero value of every field is a sensible default.
 type Config struct {
 	// Debug serves the debug namespace; nil: its methods do not exist. Never set it on a public port.
 	Debug DebugBackend
+
+	// Admin serves the admin namespace; nil: its methods do not exist. For the operators' listener only.
+	Admin AdminBackend
 
 	// Baler serves the baler namespace, and the methods of other bundlers that clients call; nil: they do not exist.
 	Baler BalerBackend
@@ -18,25 +22,27 @@ type Config struct {
 	// mined: on a public port that invites front-running.
 	Watch Watcher
 
-	// Health answers GET /health: the report becomes the body, ok the status 200 or 503. Nil: always {"status":"ok"}.
-	Health func(ctx context.Context) (report any, ok bool)
+	// Live, Ready and Health answer GET /livez (the process works), /readyz (it can take operations) and /health (all is
+	// well). Nil: always {"status":"ok"}.
+	Live, Ready, Health edge.Probe
 
 	// CORSOrigins are the origins whose pages a browser lets talk to the server ("*": all). Empty: none; a WebSocket
 	// whose Origin is not listed is refused.
-	CORSOrigins []string
+	CORSOrigins edge.Origins
 
 	// VirtualHosts are the names accepted in the Host header, besides IP addresses ("*": all). Nil: "localhost" while
 	// the listener is on a loopback address, else all. It keeps pages that rebind their DNS name to a loopback
 	// address from talking to a server that trusts its machine.
 	VirtualHosts []string
 
-	MaxBodyBytes    int64 // of a request or a WebSocket message; default 5 MiB
-	MaxBatchItems   int   // default 100
-	MaxBatchBytes   int   // of a batch's answer; default 25 MiB
-	MaxConnections  int   // HTTP and WebSocket together; further ones wait to be accepted; default 1024
-	MaxCalls        int   // at work at once; default 128
-	MaxWaitingCalls int   // waiting for their turn; more are refused with -32005; default 1024
-	MaxHeaderBytes  int   // default 64 KiB
+	MaxBodyBytes        int64 // of a request or a WebSocket message; default 5 MiB
+	MaxBatchItems       int   // default 100
+	MaxBatchBytes       int   // of a batch's answer; default 25 MiB
+	MaxConnections      int   // HTTP and WebSocket together; further ones wait to be accepted; default 1024
+	MaxConnectionsPerIP int   // of one address that is not a loopback one; default 128
+	MaxCalls            int   // at work at once; default 128
+	MaxWaitingCalls     int   // waiting for their turn; more are refused with -32005; default 1024
+	MaxHeaderBytes      int   // default 64 KiB
 
 	MaxSubscriptions              int // of all connections; default 256
 	MaxSubscriptionsPerConnection int // default 8
@@ -56,6 +62,7 @@ func (c Config) withDefaults() Config {
 	set(&c.MaxBatchItems, 100)
 	set(&c.MaxBatchBytes, 25<<20)
 	set(&c.MaxConnections, 1024)
+	set(&c.MaxConnectionsPerIP, 128)
 	set(&c.MaxCalls, 128)
 	set(&c.MaxWaitingCalls, 1024)
 	set(&c.MaxHeaderBytes, 64<<10)

@@ -23,7 +23,7 @@ const page = "../docs/rpc.md"
 func TestPageShowsWhatTheServerAnswers(t *testing.T) {
 	t.Parallel()
 	backend := newFakeBackend()
-	playScript(t, serve(t, backend, Config{Debug: backend, Baler: backend}).url, page)
+	playScript(t, serve(t, backend, Config{Debug: backend, Admin: backend, Baler: backend}).url, page)
 }
 
 // TestPageNamesEveryMethod compares the page's headings with the methods that the server has registered, and wants an
@@ -68,7 +68,7 @@ func TestPageNamesEveryMethod(t *testing.T) {
 func methods(t *testing.T) []string {
 	t.Helper()
 	backend := newFakeBackend()
-	s := NewServer(backend, Config{Debug: backend, Baler: backend, Watch: &fakeWatcher{}})
+	s := NewServer(backend, Config{Debug: backend, Admin: backend, Baler: backend, Watch: &fakeWatcher{}})
 	var names []string
 	for _, api := range s.services(&calls{}) {
 		for method := range reflect.TypeOf(api.methods).Methods() {

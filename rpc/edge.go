@@ -2,15 +2,16 @@ package rpc
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
+
+	"baler/edge"
 )
 
 // serveHTTP is the edge: it refuses what must not get further and routes the rest.
@@ -21,13 +22,17 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.requests.Done()
 
-	if !s.hostAllowed(r.Host) {
+	if !s.hosts.Allow(r.Host) {
 		http.Error(w, "invalid host specified", http.StatusForbidden)
 		return
 	}
 	switch {
 	case r.URL.Path == "/health":
-		s.serveHealth(w, r)
+		s.serveProbe(w, r, s.cfg.Health)
+	case r.URL.Path == "/livez":
+		s.serveProbe(w, r, s.cfg.Live)
+	case r.URL.Path == "/readyz":
+		s.serveProbe(w, r, s.cfg.Ready)
 	case r.URL.Path != "/":
 		http.NotFound(w, r)
 	case isWebSocket(r):
@@ -70,36 +75,20 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	if origin := r.Header.Get("Origin"); origin != "" && !s.originAllowed(origin) {
+	if origin := r.Header.Get("Origin"); origin != "" && !s.cfg.CORSOrigins.Allow(origin) {
 		http.Error(w, "origin not allowed", http.StatusForbidden)
 		return
 	}
 	s.ws.ServeHTTP(w, r) // returns when the connection is closed and its calls are done
 }
 
-func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
-		return
+// serveProbe answers a probe, from any allowed origin's page too.
+func (s *Server) serveProbe(w http.ResponseWriter, r *http.Request, probe edge.Probe) {
+	if probe == nil {
+		probe = func(context.Context) (any, bool) { return map[string]string{"status": "ok"}, true }
 	}
 	s.allowOrigin(w, r)
-	var report any = map[string]string{"status": "ok"}
-	ok := true
-	if s.cfg.Health != nil {
-		report, ok = s.cfg.Health(r.Context())
-	}
-	status := http.StatusOK
-	if !ok {
-		status = http.StatusServiceUnavailable
-	}
-	body, err := json.Marshal(report)
-	if err != nil {
-		s.cfg.Logger.Error("health report", "err", err)
-		status, body = http.StatusInternalServerError, []byte(`{"status":"unknown"}`)
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	writeJSON(w, status, append(body, '\n'))
+	probe.ServeHTTP(w, r)
 }
 
 // allowOrigin tells a browser that the page of a listed origin may read the answer.
@@ -110,7 +99,7 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Add("Vary", "Origin")
 	origin := r.Header.Get("Origin")
-	if origin == "" || !s.originAllowed(origin) {
+	if origin == "" || !s.cfg.CORSOrigins.Allow(origin) {
 		return
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
@@ -119,31 +108,6 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request) {
 		h.Set("Access-Control-Allow-Headers", "Content-Type")
 		h.Set("Access-Control-Max-Age", "600")
 	}
-}
-
-func (s *Server) originAllowed(origin string) bool {
-	return slices.ContainsFunc(s.cfg.CORSOrigins, func(allowed string) bool {
-		return allowed == "*" || strings.EqualFold(allowed, origin)
-	})
-}
-
-// hostAllowed is the protection against DNS rebinding: a page can make its own name resolve to a loopback address,
-// but not make the browser send another Host.
-func (s *Server) hostAllowed(hostport string) bool {
-	host := hostport
-	if name, _, err := net.SplitHostPort(hostport); err == nil {
-		host = name
-	}
-	host = strings.Trim(host, "[]")
-	if host == "" || net.ParseIP(host) != nil || s.anyHost {
-		return true
-	}
-	if s.cfg.VirtualHosts == nil {
-		return strings.EqualFold(host, "localhost")
-	}
-	return slices.ContainsFunc(s.cfg.VirtualHosts, func(allowed string) bool {
-		return allowed == "*" || strings.EqualFold(allowed, host)
-	})
 }
 
 func isWebSocket(r *http.Request) bool {

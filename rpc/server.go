@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"baler/edge"
+
 	"github.com/ethereum/go-ethereum/rpc"
 )
 
@@ -30,7 +32,7 @@ type Server struct {
 
 	mu       sync.Mutex
 	http     *http.Server // nil until Serve
-	anyHost  bool
+	hosts    edge.Hosts
 	closed   bool
 	silent   map[net.Conn]struct{} // connections that have sent nothing yet
 	requests sync.WaitGroup        // Add under mu, and only while not closed
@@ -72,6 +74,9 @@ func (s *Server) services(calls *calls) []service {
 	if debug := s.cfg.Debug; debug != nil {
 		list = append(list, service{"debug", &debugAPI{backend: s.backend, debug: debug, calls: calls}})
 	}
+	if admin := s.cfg.Admin; admin != nil {
+		list = append(list, service{"admin", &adminAPI{admin: admin, calls: calls}})
+	}
 	if baler := s.cfg.Baler; baler != nil {
 		list = append(list,
 			service{"baler", &balerAPI{backend: s.backend, baler: baler, calls: calls}},
@@ -99,7 +104,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
 
-	err = server.Serve(limitListener(l, s.cfg.MaxConnections))
+	err = server.Serve(edge.LimitConnections(l, s.cfg.MaxConnections, s.cfg.MaxConnectionsPerIP))
 	if errors.Is(err, http.ErrServerClosed) {
 		return s.Close() // waits for the Close that is under way
 	}
@@ -112,7 +117,10 @@ func (s *Server) open(l net.Listener) (*http.Server, error) {
 	if s.closed || s.http != nil {
 		return nil, ErrServing
 	}
-	s.anyHost = s.cfg.VirtualHosts == nil && !onLoopback(l.Addr())
+	s.hosts.Names = s.cfg.VirtualHosts
+	if s.cfg.VirtualHosts == nil && !edge.OnLoopback(l.Addr()) {
+		s.hosts.Names = []string{"*"}
+	}
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),
 		ReadHeaderTimeout: s.cfg.ReadHeaderTimeout,
@@ -182,9 +190,4 @@ func (s *Server) enter() bool {
 	}
 	s.requests.Add(1)
 	return true
-}
-
-func onLoopback(addr net.Addr) bool {
-	tcp, ok := addr.(*net.TCPAddr)
-	return ok && tcp.IP.IsLoopback()
 }

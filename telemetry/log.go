@@ -39,6 +39,10 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 		return slog.LevelInfo, "operation rejected", []slog.Attr{
 			hash("op", e.Hash), address("entry_point", e.EntryPoint), address("sender", e.Sender), slog.Int("code", e.Code), slog.String("reason", e.Message),
 		}
+	case event.OperationValidated:
+		return slog.LevelDebug, "operation validated", []slog.Attr{
+			hash("op", e.Hash), slog.String("stage", e.Stage), slog.String("result", e.Result), slog.Duration("took", e.Took),
+		}
 	case event.OperationSkipped:
 		return slog.LevelDebug, "operation skipped", []slog.Attr{hash("op", e.Hash), address("signer", e.Signer), slog.String("reason", e.Reason)}
 	case event.OperationRemoved:
@@ -77,6 +81,23 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 		return slog.LevelWarn, "bundle reverted", []slog.Attr{
 			address("signer", e.Signer), hash("tx", e.Tx), slog.Uint64("block", e.Block), slog.Int("ops", e.Operations),
 			slog.String("cause", e.Cause), slog.Any("culprits", e.Culprits),
+		}
+	case event.KeyUsed:
+		if e.Failed != "" {
+			return slog.LevelError, "key could not sign", []slog.Attr{
+				address("signer", e.Signer), slog.String("kind", e.Kind), slog.Duration("took", e.Took), slog.String("err", e.Failed),
+			}
+		}
+		return slog.LevelDebug, "key signed", []slog.Attr{address("signer", e.Signer), slog.String("kind", e.Kind), slog.Duration("took", e.Took)}
+	case event.LeaseMoved:
+		return slog.LevelInfo, "lease moved", []slog.Attr{
+			address("signer", e.Signer), slog.Bool("held", e.Held), slog.Uint64("fence", e.Fence), slog.String("cause", e.Cause),
+		}
+	case event.BalanceSeen:
+		return slog.LevelDebug, "balance seen", []slog.Attr{address("signer", e.Signer), slog.String("wei", e.Balance.Dec()), slog.Uint64("block", e.Block)}
+	case event.NodeAsked:
+		return slog.LevelDebug, "node asked", []slog.Attr{
+			slog.String("endpoint", e.Endpoint), slog.Any("methods", e.Methods), slog.Duration("took", e.Took), slog.String("result", e.Result),
 		}
 	case event.Alert:
 		return slog.LevelWarn, e.Text, []slog.Attr{slog.String("alert", e.Kind), address("signer", e.Signer)}

@@ -24,9 +24,10 @@ import (
 
 // bundler is a running bundler: the pipeline and its JSON-RPC server.
 type bundler struct {
-	url   string
-	group *errgroup.Group
-	stop  context.CancelFunc
+	url          string
+	operatorsURL string // empty: there is none
+	group        *errgroup.Group
+	stop         context.CancelFunc
 }
 
 // startBundler wires a bundler to a node and returns when it serves. client and heads stay the caller's.
@@ -60,12 +61,20 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if err != nil {
 		return nil, badSetting("--rpc_addr: %w", err)
 	}
+	operators, operatorsListener, err := s.Admin.server(ctx, log)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	server := rpc.NewServer(pipeline, s.RPC.config(pipeline, log))
 	ctx, stop := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return pipeline.Run(ctx) })
 	group.Go(func() error { return server.Serve(ctx, listener) })
 	b := &bundler{url: "http://" + listener.Addr().String(), group: group, stop: stop}
+	if operators != nil {
+		s.Admin.serve(ctx, group, operators, operatorsListener, pipeline, s.RPC, log)
+		b.operatorsURL = s.Admin.url(operatorsListener)
+	}
 	select {
 	case <-pipeline.Started():
 		return b, nil

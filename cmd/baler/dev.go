@@ -42,6 +42,7 @@ func (c *devCommand) Run(ctx context.Context, out console) error {
 		c.Senders.NumSigners = 1
 	}
 	c.RPC.RPCDebug, c.RPC.RPCSubscriptions = true, true
+	c.Admin.forDevelopment()
 	log := c.Log.logger(out)
 	stack, err := startStack(ctx, stackSettings{
 		chain:       devchain.Config{ChainID: c.ChainID, Mining: devchain.Interval, BlockTime: c.BlockTime, HTTPAddr: c.NodeAddr, FundedKeys: signerKeys + 10},
@@ -51,6 +52,7 @@ func (c *devCommand) Run(ctx context.Context, out console) error {
 		return err
 	}
 	ready := stack.describe()
+	ready.AdminURL, ready.AdminToken = stack.bundler.operatorsURL, c.Admin.AdminToken
 	ready.print(out)
 	if c.ReadyFile != "" {
 		err = ready.write(c.ReadyFile)
@@ -127,6 +129,8 @@ func (st *stack) close() error {
 // readyReport is what a client of `baler dev` needs to know.
 type readyReport struct {
 	BundlerURL string        `json:"bundler_url"`
+	AdminURL   string        `json:"admin_url"`
+	AdminToken string        `json:"admin_token"`
 	NodeURL    string        `json:"node_url"`
 	NodeWSURL  string        `json:"node_ws_url"`
 	ChainID    uint64        `json:"chain_id"`
@@ -195,6 +199,7 @@ func (r readyReport) write(path string) error {
 
 func (r readyReport) print(out console) {
 	printf(out.out, "\nBaler is ready. These keys are known to everybody: use them on this chain only.\n\n")
+	printf(out.out, "  operators %s   token %s\n\n", r.AdminURL, r.AdminToken)
 	printf(out.out, "  bundler  %s\n  node     %s\n           %s\n  chain id %d\n", r.BundlerURL, r.NodeURL, r.NodeWSURL, r.ChainID)
 	for _, version := range userop.Versions() {
 		name := version.String()

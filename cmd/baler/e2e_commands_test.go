@@ -129,7 +129,8 @@ func TestALoadOnADevelopmentStack(t *testing.T) {
 		}
 		return json.Unmarshal(text, &report) // the file appears in one piece
 	})
-	for _, want := range []string{report.BundlerURL, report.NodeURL, "curl", report.Keys[0], report.Contracts.EntryPoints["0.9"].Hex()} {
+	checkOperators(t, report)
+	for _, want := range []string{report.BundlerURL, report.AdminURL, report.AdminToken, report.NodeURL, "curl", report.Keys[0], report.Contracts.EntryPoints["0.9"].Hex()} {
 		if want == "" || !strings.Contains(dev.stdout.String(), want) {
 			t.Errorf("have no %q in\n%s", want, dev.stdout.String())
 		}

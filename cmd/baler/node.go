@@ -52,7 +52,7 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	if err != nil {
 		return errors.Join(err, kept.Close())
 	}
-	log.Info("baler is running", "rpc", b.url, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
+	log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
 	return errors.Join(b.wait(), kept.Close())
 }
 

@@ -34,6 +34,7 @@ type bundlerSettings struct {
 	Mempool    poolSettings      `embed:"" group:"Mempool"`
 	Validation validatorSettings `embed:"" group:"Validation"`
 	RPC        rpcSettings       `embed:"" group:"JSON-RPC"`
+	Admin      adminSettings     `embed:"" group:"Operators"`
 	Log        logSettings       `embed:"" group:"Logs"`
 }
 
@@ -224,7 +225,7 @@ func (s validatorSettings) config(minStake uint256.Int) validation.Config {
 }
 
 func (s rpcSettings) config(n *node.Node, log *slog.Logger) rpc.Config {
-	config := rpc.Config{Baler: n, Health: n.Health, CORSOrigins: s.RPCCors, VirtualHosts: s.RPCVhosts, CallTimeout: s.RPCTimeout, Logger: log}
+	config := rpc.Config{Baler: n, Live: n.Live, Ready: n.Ready, Health: n.Health, CORSOrigins: s.RPCCors, VirtualHosts: s.RPCVhosts, CallTimeout: s.RPCTimeout, Logger: log}
 	if s.RPCDebug {
 		config.Debug = n
 	}

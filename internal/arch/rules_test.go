@@ -26,6 +26,7 @@ func way() []layer {
 		{[]string{"journal", "internal/senderrun"}, "writes down what the bundle sender did, and repeats it; a random life for it, in tests"},
 		{[]string{"aggregator/bls"}, "signatures that add up, on a curve; knows nothing of operations"},
 		{[]string{"signer", "txsender", "aggregator", "chain", "store"}, "adapters to keys, relays, nodes and disks"},
+		{[]string{"edge"}, "what stands between the network and a handler; knows nothing of operations"},
 		{[]string{"rpc"}, "declares the backend it serves; the shell implements it"},
 		{[]string{"node"}, "the shell: every goroutine of the pipeline"},
 		{[]string{"remote", "telemetry", "dashboard"}, "other ways into and out of the shell"},
@@ -63,7 +64,7 @@ func banned() map[string]string {
 // by its caller.
 func shells() []string {
 	return []string{
-		"node", "chain", "signer", "txsender", "remote", "dashboard", "rpc", "devchain", "load", "cmd/baler",
+		"node", "chain", "signer", "txsender", "remote", "dashboard", "edge", "rpc", "devchain", "load", "cmd/baler",
 	}
 }
 
@@ -80,7 +81,7 @@ func rooms() []string {
 	return []string{
 		"rpc", "userop", "entrypoint", "gas", "erc7562", "evm", "validation", "estimation", "pool", "proposer",
 		"bundlesender", "journal", "signer", "txsender", "aggregator", "chain", "store", "node", "remote", "event",
-		"telemetry", "dashboard", "devchain", "load", "rejection", "cmd/baler",
+		"telemetry", "dashboard", "edge", "devchain", "load", "rejection", "cmd/baler",
 	}
 }
 
