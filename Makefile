@@ -28,7 +28,7 @@ build: ## Build bin/baler
 	go build -trimpath -o bin/baler ./cmd/baler
 
 ##@ Test
-.PHONY: test deps vet unit fuzz clients bench
+.PHONY: test deps vet unit fuzz clients faults bench
 # One after another: each step is heavy enough to use every core by itself.
 test: ## Everything: install what the tests need, then vet, tests with the race detector, fuzzing, real clients
 	@$(MAKE) deps
@@ -52,6 +52,9 @@ fuzz: ## Every fuzz target for a few seconds (FUZZ=60s for longer)
 
 clients: ## viem and permissionless.js against a `baler dev` process
 	cd test/clients && npm test
+
+faults: ## The tests with faults at full size: 4 senders, 500 operations each, one fault after the other
+	BALER_FAULT_OPS=2000 go test -count=1 -parallel=1 -timeout=60m -v -run='TestFaultsLoseNothing|TestKillsAtRandom' ./cmd/baler
 
 bench: ## Benchmarks with allocations (BENCH=Validate for some)
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...

@@ -18,7 +18,8 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// faultOperations is how many operations the tests with faults send in all; BALER_FAULT_OPS says more.
+// faultOperations is how many operations the tests with faults send in all. `make faults` sets BALER_FAULT_OPS to 500 for each
+// of the four senders.
 func faultOperations(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("BALER_FAULT_OPS")
@@ -90,6 +91,7 @@ func (f *faulted) delivered(t *testing.T, operations int) {
 // journal can be repeated.
 func TestFaultsLoseNothing(t *testing.T) {
 	t.Parallel()
+	operations := faultOperations(t)
 	for name, test := range map[string]struct {
 		polls  bool
 		fault  func(t *testing.T, f *faulted) // before the wallets have finished
@@ -128,18 +130,18 @@ func TestFaultsLoseNothing(t *testing.T) {
 		}},
 		"reorgs of three blocks": {revert: true, fault: func(t *testing.T, f *faulted) {
 			for n := range 3 {
-				f.reorg(t, 10*(n+1))
+				f.reorg(t, (n+1)*operations/6)
 			}
 		}},
 		"reorgs of three blocks that forget the transactions, and a kill": {revert: true, need: 2, fault: func(t *testing.T, f *faulted) {
 			for n := range 2 {
-				f.forget(t, 10*(n+1), func() {})
+				f.forget(t, (n+1)*operations/6, func() {})
 				f.reborn(t)
 			}
 		}},
 		"a kill, and a reorg before the restart": {revert: true, need: 2, fault: func(t *testing.T, f *faulted) {
 			for n := range 2 {
-				f.forget(t, 10*(n+1), f.now.kill)
+				f.forget(t, (n+1)*operations/6, f.now.kill)
 				f.now = f.start(t)
 			}
 		}},
@@ -152,10 +154,10 @@ func TestFaultsLoseNothing(t *testing.T) {
 				return treatment{behind: 5}
 			}
 			f.node.fail(lags)
-			f.traffic.accepted(t, 20)
+			f.traffic.accepted(t, operations/3)
 			f.node.fail(func(int, []nodeCall) treatment { return treatment{behind: 5} })
 			f.reborn(t)
-			f.traffic.accepted(t, 40)
+			f.traffic.accepted(t, 2*operations/3)
 			f.node.fail(lags)
 		}},
 		"a node that answers 429, 500 and nonsense": {polls: true, need: 50, fault: func(_ *testing.T, f *faulted) {
@@ -175,7 +177,6 @@ func TestFaultsLoseNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			operations := faultOperations(t)
 			f := startFaulted(t, operations, test.polls)
 			test.fault(t, f)
 			f.delivered(t, operations)
@@ -327,7 +328,7 @@ func TestKillsAtRandomMomentsLoseNothing(t *testing.T) {
 		}
 		f.now = f.start(t)
 	}
-	f.traffic.accepted(t, 5*faultOperations(t))
+	f.traffic.accepted(t, max(300, faultOperations(t)))
 	found := f.traffic.settled(t, faultySenders)
 	if found.reverted > 0 {
 		t.Errorf("have %d bundles reverted, want none: no rival is here", found.reverted)
