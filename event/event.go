@@ -132,6 +132,7 @@ type BundleSent struct {
 	ExpectedProfit uint256.Int // wei
 	Answer         string      // class of the node's answer
 	Text           string      // the node's own words, where it refused
+	Route          string      // "raced": by the route for operations that rivals take; "": the usual one
 }
 
 // BundleMined: a transaction of ours is in a block.

@@ -30,9 +30,17 @@ func (w *worker) do(ctx context.Context, effect bundlesender.Effect) {
 		}
 	case bundlesender.Submit:
 		bundle, waiting := w.bundles[e.Seq], w.machine.Watch()
-		w.task(func() { w.submit(ctx, e, bundle, waiting) })
+		by := w.routeFor(bundle)
+		w.task(func() { w.submit(ctx, e, bundle, by, waiting) })
 	case bundlesender.Cancel:
-		w.task(func() { w.cancel(ctx, e) })
+		soft, hard := w.cancellation(e)
+		w.task(func() {
+			if len(soft) > 0 {
+				w.withdraw(ctx, e, soft)
+				return
+			}
+			w.cancel(ctx, e, hard)
+		})
 	case bundlesender.Observe:
 		w.answerObserve(ctx, e)
 	case bundlesender.Release:
@@ -167,7 +175,7 @@ func (w *worker) beneficiary() common.Address {
 }
 
 // submit signs the bundle and relays it. The machine hears of the signed transaction before the relay does.
-func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *proposer.Bundle, waiting []bundlesender.Attempt) {
+func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *proposer.Bundle, by route, waiting []bundlesender.Attempt) {
 	outcome := bundlesender.Submitted{Attempt: e.Attempt.ID, Outcome: bundlesender.NotSent}
 	if bundle == nil || !w.holds() {
 		w.post(outcome)
@@ -184,7 +192,7 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		w.post(outcome)
 		return
 	}
-	if err := w.journal.Signed(ctx, e.Attempt, tx); err != nil {
+	if err := w.journal.Signed(ctx, e.Attempt, tx, by.name); err != nil {
 		w.node.log.Error("a signed bundle could not be written down; it is not sent", "signer", w.builder, "err", err)
 		w.post(outcome)
 		return
@@ -195,13 +203,13 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		return
 	}
 	hints := w.hints(bundle)
-	w.inbox.post(message{signed: signedTx{tx: tx, hints: hints}, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
-	answer := txsender.Send(ctx, w.relay, tx, hints)
+	w.inbox.post(message{signed: signedTx{tx: tx, hints: hints, route: by}, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
+	answer := txsender.Send(ctx, by.sender, tx, hints)
 	w.node.config.Boundary("bundle relayed")
 	sent := event.BundleSent{
 		Signer: w.key.Address(), EntryPoint: bundle.EntryPoint.Address, Tx: tx.Hash(), Nonce: tx.Nonce(), Operations: len(bundle.Ops),
 		Hashes:   bundle.Hashes(),
-		GasLimit: bundle.GasLimit, Fees: bundle.Fees, Answer: string(answer.Class), Text: answer.Text,
+		GasLimit: bundle.GasLimit, Fees: bundle.Fees, Answer: string(answer.Class), Text: answer.Text, Route: by.name,
 	}
 	if profit := bundle.ExpectedProfit(); profit.Sign() > 0 {
 		sent.ExpectedProfit.SetFromBig(profit)
@@ -245,14 +253,10 @@ func (w *worker) bundleTx(attempt bundlesender.Attempt, bundle *proposer.Bundle)
 }
 
 // cancel frees the nonce: an empty transaction to the key itself, at the least fees that replace what waits.
-func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
+func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel, by route) {
 	config := w.node.config
 	if !w.holds() {
 		w.post(bundlesender.CancelSubmitted{Attempt: e.Attempt, Outcome: bundlesender.NotSent})
-		return
-	}
-	if canceller, soft := w.relay.(txsender.Canceller); soft {
-		w.withdraw(ctx, e, canceller)
 		return
 	}
 	head := w.node.head.Load()
@@ -278,7 +282,7 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 		w.post(outcome)
 		return
 	}
-	if err := w.journal.Signed(ctx, attempt, tx); err != nil {
+	if err := w.journal.Signed(ctx, attempt, tx, by.name); err != nil {
 		w.node.log.Error("a signed cancellation could not be written down; it is not sent", "signer", w.builder, "err", err)
 		w.post(outcome)
 		return
@@ -288,28 +292,14 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel) {
 		w.post(outcome)
 		return
 	}
-	w.inbox.post(message{signed: signedTx{tx: tx}, event: bundlesender.Signed{Attempt: e.Attempt, Hash: tx.Hash(), Fees: fees}})
-	answer := w.relay.Send(ctx, tx)
+	w.inbox.post(message{signed: signedTx{tx: tx, route: by}, event: bundlesender.Signed{Attempt: e.Attempt, Hash: tx.Hash(), Fees: fees}})
+	answer := by.sender.Send(ctx, tx)
 	w.node.config.Boundary("cancellation relayed")
 	w.node.sink(event.BundleSent{
-		Signer: to, Tx: tx.Hash(), Nonce: tx.Nonce(), GasLimit: params.TxGas, Fees: fees, Answer: string(answer.Class), Text: answer.Text,
+		Signer: to, Tx: tx.Hash(), Nonce: tx.Nonce(), GasLimit: params.TxGas, Fees: fees, Answer: string(answer.Class), Text: answer.Text, Route: by.name,
 	})
 	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer)
 	w.post(outcome)
-}
-
-// withdraw asks the relay to forget what waits there. A transaction it does not give up may be mined: the machine goes on
-// cancelling with the next block.
-func (w *worker) withdraw(ctx context.Context, e bundlesender.Cancel, relay txsender.Canceller) {
-	done, err := relay.Cancel(ctx, e.Waiting)
-	if err != nil {
-		w.node.log.Warn("withdrawing a transaction failed", "signer", w.builder, "err", err)
-	}
-	if done {
-		w.post(bundlesender.SoftCancelled{Attempt: e.Attempt})
-		return
-	}
-	w.post(bundlesender.CancelSubmitted{Attempt: e.Attempt, Outcome: bundlesender.Rejected})
 }
 
 // hints is what a relay should know of a bundle: what it relies on, and how long we wait for it.
@@ -398,7 +388,7 @@ func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
 	if !ok || !w.holds() {
 		return
 	}
-	answer := txsender.Send(ctx, w.relay, signed.tx, signed.hints)
+	answer := txsender.Send(ctx, signed.route.sender, signed.tx, signed.hints)
 	w.node.log.Info("transaction relayed again", "signer", w.builder, "tx", signed.tx.Hash(), "answer", answer.Class, "text", answer.Text)
 }
 
@@ -418,6 +408,7 @@ func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	w.node.sink(w.node.accounting(w.key.Address(), receipt, len(e.Operations)))
 	if receipt.Status == types.ReceiptStatusSuccessful && e.Kind == bundlesender.KindBundle {
 		w.node.suspicion.mined(w.builder)
+		w.routeMined(e.Attempt)
 		w.learn(e.Attempt, e.Operations, e.Hash)
 	}
 	if signed, ok := w.sent[e.Attempt]; ok && receipt.Status == types.ReceiptStatusFailed && len(e.Operations) > 0 {

@@ -54,7 +54,10 @@ type Config struct {
 	Beneficiary common.Address          // takes the fees; zero: each signer its own
 
 	// PrivateRelay: transactions do not stand in a public mempool, so the node need not know them.
-	PrivateRelay   bool
+	PrivateRelay bool
+	// Raced submits the bundles whose operations rivals take; nil: they go the usual way. RacedPrivate is PrivateRelay for it.
+	Raced          txsender.Sender
+	RacedPrivate   bool
 	BundleInterval time.Duration // bundle_max_send_interval_millis; 0: off
 	MinPriorityFee uint256.Int   // wei per gas, whatever the oracle says
 	MaxPriorityFee uint256.Int   // wei per gas; 0: no ceiling
@@ -82,7 +85,8 @@ type Node struct {
 	config    Config
 	chain     *chain.Client
 	heads     *chain.Client // WebSocket for subscriptions; nil: heads are polled
-	relay     txsender.Sender
+	usual     route
+	raced     route // no sender: there is none
 	source    *evm.Source
 	validator *validator
 	estimator *estimation.Estimator
@@ -125,7 +129,9 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	}
 	source := evm.NewSource(client, config.Rules, evm.Options{Wait: retryPause})
 	n := &Node{
-		config: config, chain: client, heads: heads, relay: relay, log: log, source: source,
+		config: config, chain: client, heads: heads, log: log, source: source,
+		usual:   route{sender: relay, private: config.PrivateRelay},
+		raced:   route{name: racedRoute, sender: config.Raced, private: config.RacedPrivate},
 		history: newHistory(config.HistorySize), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
 		timeline: stories, streams: streams, started: make(chan struct{}), lookout: newLookout(),
 	}

@@ -76,6 +76,12 @@ func (s *suspicion) cut(ops []*pool.Operation) ([]*pool.Operation, int) {
 	return s.rivals.Cut(ops)
 }
 
+func (s *suspicion) raced(ops []*pool.Operation) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(ops, s.rivals.Raced)
+}
+
 func (s *suspicion) accepted(ops []common.Hash, block uint64) []common.Hash {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,7 +26,6 @@ import (
 type worker struct {
 	node     *Node
 	key      signer.Signer
-	relay    txsender.Sender
 	builder  string // the pool's name for this worker
 	lease    Lease  // nil: the key is this process's alone
 	journal  *store.Journal
@@ -52,6 +51,8 @@ type worker struct {
 	draining atomic.Bool   // nothing new is begun
 	ended    chan struct{} // closed when no call is answered any more
 
+	racedTries int // bundles that went by the route for raced operations since one of them was mined
+
 	status struct { // a copy for readers outside the loop
 		sync.Mutex
 		bundlesender.Status
@@ -71,6 +72,7 @@ type message struct {
 type signedTx struct {
 	tx    *types.Transaction
 	hints txsender.Hints
+	route route
 
 	learnt bool // what rivals took of it is known
 }
@@ -89,7 +91,7 @@ func newWorker(n *Node, held *HeldKey) (*worker, error) {
 	}
 	w := &worker{
 		journal: journal, lease: held.Lease, ended: make(chan struct{}),
-		node: n, key: key, relay: n.relay, builder: key.Address().Hex(),
+		node: n, key: key, builder: key.Address().Hex(),
 		machine:  bundlesender.New(n.config.Sender),
 		proposer: proposer.New(n.pool, n.validator, n.config.Proposer),
 		inbox:    newMailbox[message](),
@@ -114,7 +116,7 @@ func (w *worker) resume(ctx context.Context) error {
 	w.machine = resumed.Machine
 	w.held = resumed.Machine.Record().Held
 	for id, tx := range resumed.Signed {
-		w.sent[id] = signedTx{tx: tx}
+		w.sent[id] = signedTx{tx: tx, route: w.node.routeNamed(resumed.Routes[id])}
 	}
 	if live := len(w.machine.Watch()); !resumed.Fresh && live > 0 {
 		w.node.log.Info("resuming live transactions from the journal", "signer", w.builder, "transactions", live, "state", w.machine.State())
@@ -356,8 +358,8 @@ func (w *worker) dropped(ctx context.Context, watched []bundlesender.Attempt, se
 		clear(w.missed)
 		return nil
 	}
-	if w.node.config.PrivateRelay {
-		return w.withdrawn(ctx, newest)
+	if by := w.routeOf(newest.ID); by.private {
+		return w.withdrawn(ctx, by, newest)
 	}
 	w.missed[newest.Hash]++
 	if w.missed[newest.Hash] > 1 {
@@ -373,8 +375,8 @@ func (w *worker) dropped(ctx context.Context, watched []bundlesender.Attempt, se
 
 // withdrawn asks the relay, where it can be asked, whether it has given a transaction up. That the node does not know a
 // private transaction says nothing.
-func (w *worker) withdrawn(ctx context.Context, attempt *bundlesender.Attempt) []bundlesender.AttemptID {
-	reporter, ok := w.relay.(txsender.StatusReporter)
+func (w *worker) withdrawn(ctx context.Context, by route, attempt *bundlesender.Attempt) []bundlesender.AttemptID {
+	reporter, ok := by.sender.(txsender.StatusReporter)
 	if !ok {
 		return nil
 	}

@@ -145,6 +145,11 @@ func (r *Rivals) Cut(ops []*pool.Operation) (together []*pool.Operation, limit i
 	return together, r.size(first)
 }
 
+// Raced reports whether the operation is taken often enough to be kept from rivals' eyes, where that can be done.
+func (r *Rivals) Raced(op *pool.Operation) bool {
+	return r.rate(r.traitOf(op.Hash, op.Op.Sender)) >= negligible
+}
+
 // size returns how many operations of such a trait a bundle may have; 0: not limited.
 func (r *Rivals) size(of trait) int {
 	left := of

@@ -268,3 +268,34 @@ func TestRivalsForgetOperationsThatAreGone(t *testing.T) {
 		t.Errorf("have survivors %v, want the one that is still there", r.survived)
 	}
 }
+
+// Operations count as raced from the first that is taken until the rival is long gone, those of its accounts first.
+func TestOperationsAreRacedUntilTheRivalIsForgotten(t *testing.T) {
+	r := NewRivals()
+	operation := func(account, n byte) *pool.Operation {
+		return &pool.Operation{Op: &userop.UserOperation{Sender: common.Address{account}}, Hash: common.Hash{account, n}}
+	}
+	mined := func(ops int) {
+		for n := range ops {
+			r.Settled([]Fate{{Operation: common.Hash{9, byte(n), byte(n >> 8)}, Account: common.Address{9, byte(n)}}})
+		}
+	}
+	mined(50)
+	if r.Raced(operation(1, 0)) || r.Raced(operation(2, 0)) {
+		t.Error("have a raced operation before a rival was seen")
+	}
+	r.Settled([]Fate{
+		{Operation: common.Hash{1, 0}, Account: common.Address{1}, Taken: true},
+		{Operation: common.Hash{2, 0}, Account: common.Address{2}},
+	})
+	if !r.Raced(operation(1, 1)) || !r.Raced(operation(3, 0)) {
+		t.Error("have an operation that is not raced after one of two was taken")
+	}
+	mined(2000)
+	if r.Raced(operation(3, 0)) {
+		t.Error("have a raced operation after 2000 that nobody took")
+	}
+	if !r.Raced(operation(1, 1)) {
+		t.Error("the account that was raced is not raced any more, though none of its operations was left since")
+	}
+}

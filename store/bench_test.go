@@ -76,7 +76,7 @@ func benchmarkSender(b *testing.B, s *Store, key common.Address, bundles int) {
 		fees := gas.Fees{MaxFee: *uint256.NewInt(2e9), MaxPriority: *uint256.NewInt(1e9)}
 		step(bundlesender.BundleReady{Seq: propose.Seq, Fees: fees, GasLimit: 1_000_000, Operations: ops, Claimed: ops})
 		tx := someTransaction(id, n, fees)
-		if err := j.Signed(b.Context(), bundlesender.Attempt{ID: id, Nonce: n, Operations: ops}, tx); err != nil {
+		if err := j.Signed(b.Context(), bundlesender.Attempt{ID: id, Nonce: n, Operations: ops}, tx, ""); err != nil {
 			b.Error(err)
 			return
 		}

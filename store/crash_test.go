@@ -74,7 +74,7 @@ func sendUntilKilled(s *Store, say func(string, ...any)) error {
 	}
 	life := newSender(j, resumed.Machine, rand.New(rand.NewPCG(uint64(os.Getpid()), 1)).IntN)
 	life.sign = func(a bundlesender.Attempt, tx *types.Transaction) error {
-		if err := j.Signed(context.Background(), a, tx); err != nil {
+		if err := j.Signed(context.Background(), a, tx, ""); err != nil {
 			return err
 		}
 		say("signed %d %s", a.ID, tx.Hash())

@@ -279,15 +279,17 @@ func deleteBefore(bucket bucket, bound []byte) error {
 type signedRecord struct {
 	Attempt bundlesender.Attempt
 	Raw     []byte // as it is sent (EIP-2718)
+	Route   string `json:",omitempty"` // by which it is sent, in its owner's words
 }
 
 // Signed makes a signed transaction durable, with everything handed over before, and returns then. Only then may it leave.
 // The attempt is that of the effect Submit, or one made of the effect Cancel: its hash and fees are set from the transaction.
-func (j *Journal) Signed(ctx context.Context, attempt bundlesender.Attempt, tx *types.Transaction) error {
+// The route is a name that Resume tells again.
+func (j *Journal) Signed(ctx context.Context, attempt bundlesender.Attempt, tx *types.Transaction, route string) error {
 	if j == nil {
 		return nil
 	}
-	write, err := j.putSigned(attempt, tx)
+	write, err := j.putSigned(attempt, tx, route)
 	if err == nil {
 		err = j.store.Commit(ctx, write)
 	}
@@ -297,7 +299,7 @@ func (j *Journal) Signed(ctx context.Context, attempt bundlesender.Attempt, tx *
 	return nil
 }
 
-func (j *Journal) putSigned(attempt bundlesender.Attempt, tx *types.Transaction) (Write, error) {
+func (j *Journal) putSigned(attempt bundlesender.Attempt, tx *types.Transaction, route string) (Write, error) {
 	raw, err := tx.MarshalBinary()
 	if err != nil {
 		return Write{}, err
@@ -305,7 +307,7 @@ func (j *Journal) putSigned(attempt bundlesender.Attempt, tx *types.Transaction)
 	attempt.Hash, attempt.Nonce, attempt.GasLimit = tx.Hash(), tx.Nonce(), tx.Gas()
 	attempt.Fees.MaxFee.SetFromBig(tx.GasFeeCap())
 	attempt.Fees.MaxPriority.SetFromBig(tx.GasTipCap())
-	record, err := seal(recordSigned, signedRecord{attempt, raw})
+	record, err := seal(recordSigned, signedRecord{attempt, raw, route})
 	return Write{bytes: len(record), apply: func(_ *Store, tx transaction) error {
 		bucket, err := j.makeBucket(tx, bucketSigned)
 		if err != nil {

@@ -31,7 +31,7 @@ func checkSilentJournal(t *testing.T, j *Journal) {
 	if err != nil || len(effects) == 0 {
 		t.Errorf("step: have %v, %v, want the machine's effects", effects, err)
 	}
-	if err := errors.Join(j.Note(t.Context(), "x"), j.Signed(t.Context(), bundlesender.Attempt{}, someTransaction(1, 1, gas.Fees{}))); err != nil {
+	if err := errors.Join(j.Note(t.Context(), "x"), j.Signed(t.Context(), bundlesender.Attempt{}, someTransaction(1, 1, gas.Fees{}), "")); err != nil {
 		t.Error(err)
 	}
 	for entry, err := range j.Entries() {
@@ -92,7 +92,7 @@ func newSender(j *Journal, m *bundlesender.Machine, choose func(int) int) *sende
 		run: senderrun.New(smallConfig(), choose), journal: j,
 		made: make(map[bundlesender.AttemptID]bundlesender.Attempt), txs: make(map[bundlesender.AttemptID]*types.Transaction),
 		sign: func(a bundlesender.Attempt, tx *types.Transaction) error {
-			return j.Signed(context.Background(), a, tx)
+			return j.Signed(context.Background(), a, tx, "")
 		},
 	}
 	s.run.Machine = m
@@ -160,7 +160,7 @@ func TestAJournalStaysSmallAndCanBeReplayed(t *testing.T) {
 				t.Fatal("the journal is empty after a restart")
 			}
 			life.journal = j
-			life.sign = func(a bundlesender.Attempt, tx *types.Transaction) error { return j.Signed(t.Context(), a, tx) }
+			life.sign = func(a bundlesender.Attempt, tx *types.Transaction) error { return j.Signed(t.Context(), a, tx, "") }
 			life.run.Restarted(resumed.Machine)
 		}
 		for range 1500 {
@@ -278,7 +278,7 @@ func TestNothingIsDoneThatIsNotWritten(t *testing.T) {
 			t.Errorf("have %v, %v, want no effects and the failure", effects, err)
 		}
 	}
-	if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 1}, someTransaction(1, 0, gas.Fees{})); !errors.Is(err, errDisk) {
+	if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 1}, someTransaction(1, 0, gas.Fees{}), ""); !errors.Is(err, errDisk) {
 		t.Errorf("signed: have %v, want the failure", err)
 	}
 	if err := s.Close(); err != nil {
@@ -299,7 +299,7 @@ func TestAJournalOfAnotherMachineKeepsItsTransactions(t *testing.T) {
 	if err := s.Enqueue(t.Context(), j.append(nil, step)...); err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 5, Operations: []common.Hash{{1}}}, tx); err != nil {
+	if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 5, Operations: []common.Hash{{1}}}, tx, "a relay"); err != nil {
 		t.Fatal(err)
 	}
 	stop()
@@ -310,8 +310,8 @@ func TestAJournalOfAnotherMachineKeepsItsTransactions(t *testing.T) {
 		t.Errorf("have difference %v, want one at entry 2", resumed.Difference)
 	}
 	watched := resumed.Machine.Watch()
-	if len(watched) != 1 || watched[0].Hash != tx.Hash() || resumed.Signed[5].Hash() != tx.Hash() || !resumed.Machine.Holds(common.Hash{1}) {
-		t.Errorf("watched: have %+v, want attempt 5 with its transaction and operation", watched)
+	if len(watched) != 1 || watched[0].Hash != tx.Hash() || resumed.Signed[5].Hash() != tx.Hash() || resumed.Routes[5] != "a relay" || !resumed.Machine.Holds(common.Hash{1}) {
+		t.Errorf("watched: have %+v, want attempt 5 with its transaction, route and operation", watched)
 	}
 }
 
@@ -338,7 +338,7 @@ func TestADamagedJournalIsRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			record, err := seal(recordSigned, signedRecord{bundlesender.Attempt{ID: 1, Hash: common.Hash{1}}, raw})
+			record, err := seal(recordSigned, signedRecord{Attempt: bundlesender.Attempt{ID: 1, Hash: common.Hash{1}}, Raw: raw})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -355,7 +355,7 @@ func TestADamagedJournalIsRefused(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 1}, someTransaction(1, 1, gas.Fees{})); err != nil {
+			if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 1}, someTransaction(1, 1, gas.Fees{}), ""); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.db.Update(func(tx transaction) error {

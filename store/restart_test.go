@@ -63,7 +63,7 @@ func recordedLife(t *rapid.T, dir string) ([]waiting, []crash) {
 		crashes = append(crashes, crash{len(s.queue), life.run.Machine.Clone(), maps.Clone(signed), maps.Clone(forgotten)})
 	}
 	life.sign = func(a bundlesender.Attempt, tx *types.Transaction) error {
-		w, err := j.putSigned(a, tx)
+		w, err := j.putSigned(a, tx, "")
 		if err == nil {
 			err = s.Enqueue(context.Background(), w)
 		}

@@ -17,6 +17,8 @@ type Resumed struct {
 	Machine *bundlesender.Machine
 	// Signed are the transactions that may have to be relayed again, by attempt.
 	Signed map[bundlesender.AttemptID]*types.Transaction
+	// Routes are the names that were given to Signed with them.
+	Routes map[bundlesender.AttemptID]string
 	// Fresh: the journal was empty.
 	Fresh bool
 	// Difference is set if today's machine does not take the steps that are written, because another version of it wrote
@@ -51,7 +53,7 @@ func (j *Journal) Resume(ctx context.Context, cfg bundlesender.Config) (Resumed,
 	var useless []bundlesender.AttemptID
 	for _, s := range signed {
 		if slices.ContainsFunc(resumed.Machine.Record().Attempts, func(a bundlesender.Attempt) bool { return a.ID == s.attempt.ID }) {
-			resumed.Signed[s.attempt.ID] = s.tx
+			resumed.Signed[s.attempt.ID], resumed.Routes[s.attempt.ID] = s.tx, s.route
 		} else {
 			useless = append(useless, s.attempt.ID)
 		}
@@ -70,7 +72,9 @@ func (j *Journal) Resume(ctx context.Context, cfg bundlesender.Config) (Resumed,
 
 // replay plays the last part and returns the record that the machine has at its end.
 func (j *Journal) replay() (Resumed, bundlesender.Record, error) {
-	resumed := Resumed{Signed: make(map[bundlesender.AttemptID]*types.Transaction)}
+	resumed := Resumed{
+		Signed: make(map[bundlesender.AttemptID]*types.Transaction), Routes: make(map[bundlesender.AttemptID]string),
+	}
 	if len(j.parts) == 0 {
 		resumed.Fresh = true
 		return resumed, bundlesender.Record{}, nil
@@ -95,6 +99,7 @@ func (j *Journal) replay() (Resumed, bundlesender.Record, error) {
 type signedAttempt struct {
 	attempt bundlesender.Attempt
 	tx      *types.Transaction
+	route   string
 }
 
 func (j *Journal) signed() ([]signedAttempt, error) {
@@ -127,7 +132,7 @@ func readSigned(p pair) (signedAttempt, error) {
 	if tx.Hash() != record.Attempt.Hash {
 		return signedAttempt{}, fmt.Errorf("%w: have transaction %s, want %s", ErrDamaged, tx.Hash(), record.Attempt.Hash)
 	}
-	return signedAttempt{record.Attempt, tx}, nil
+	return signedAttempt{record.Attempt, tx, record.Route}, nil
 }
 
 // mergeSigned returns the attempts with what only the signed transactions tell: a transaction is durable, and may have been

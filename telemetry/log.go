@@ -70,7 +70,7 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 		return slog.LevelInfo, "bundle sent", []slog.Attr{
 			address("signer", e.Signer), address("entry_point", e.EntryPoint), hash("tx", e.Tx), slog.Uint64("nonce", e.Nonce), slog.Int("ops", e.Operations),
 			slog.Uint64("gas_limit", e.GasLimit), slog.String("max_fee", e.Fees.MaxFee.Dec()), slog.String("max_priority_fee", e.Fees.MaxPriority.Dec()),
-			slog.String("expected_profit_wei", e.ExpectedProfit.Dec()), slog.String("answer", e.Answer), slog.String("text", e.Text),
+			slog.String("expected_profit_wei", e.ExpectedProfit.Dec()), slog.String("answer", e.Answer), slog.String("text", e.Text), slog.String("route", e.Route),
 		}
 	case event.BundleMined:
 		return slog.LevelInfo, "bundle mined", []slog.Attr{

@@ -48,12 +48,12 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 		return nil, badSetting("--node_http: %w", err)
 	}
 	config.Store, config.Boundary = kept, out.boundary
-	relay, err := s.Relay.sender(chainID, client, log)
+	by, err := s.Relay.senders(chainID, client, log)
 	if err != nil {
 		return nil, err
 	}
 	//nolint:contextcheck // what the store is handed without waiting outlives what caused it
-	pipeline, err := node.New(config, client, heads, relay, sink, log)
+	pipeline, err := node.New(by.in(config), client, heads, by.usual, sink, log)
 	if err != nil {
 		return nil, err
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
+	"baler/node"
 	"baler/txsender"
 )
 
@@ -19,12 +21,14 @@ type relaySettings struct {
 	FlashbotsBuilders     []string `help:"Builders that may include our transactions. Default: the relay's." placeholder:"NAME"`
 	FlashbotsFast         bool     `help:"Share transactions with all registered builders."`
 	FlashbotsStatusURL    string   `help:"Prefix of the status API. Default: the public one." name:"flashbots-status-url" placeholder:"URL"`
+	RacedTxSenderKind     string   `help:"Where bundles go whose operations rivals have been seen to take, in bundles of their own: none: the usual way; conditional, flashbots, bloxroute, private: as in tx_sender_kind, with its other settings." enum:"none,conditional,flashbots,bloxroute,private" default:"none"`
+	RacedTxSenderURL      []string `help:"Endpoints for them; as tx_sender_url." name:"raced-tx-sender-url" placeholder:"URL"`
 	ConditionalMaxSlots   int      `help:"Most storage conditions of a conditional transaction; 0: the default." default:"0"`
 }
 
-// private reports whether transactions go to a relay instead of the public mempool.
-func (s relaySettings) private() bool {
-	switch txsender.Kind(s.TxSenderKind) {
+// private reports whether transactions of a kind go to a relay instead of the public mempool.
+func private(kind txsender.Kind) bool {
+	switch kind {
 	case txsender.KindFlashbots, txsender.KindBloxroute, txsender.KindPrivate:
 		return true
 	case txsender.KindRaw, txsender.KindConditional:
@@ -34,19 +38,60 @@ func (s relaySettings) private() bool {
 	}
 }
 
-// sender makes the transaction sender that the settings describe.
-func (s relaySettings) sender(chainID uint64, node txsender.Caller, log *slog.Logger) (txsender.Sender, error) {
+// relays are the ways by which transactions are submitted.
+type relays struct {
+	usual, raced               txsender.Sender // raced is nil if raced operations go the usual way
+	usualPrivate, racedPrivate bool
+}
+
+// in completes the pipeline's configuration.
+func (r relays) in(config node.Config) node.Config {
+	config.PrivateRelay, config.Raced, config.RacedPrivate = r.usualPrivate, r.raced, r.racedPrivate
+	return config
+}
+
+// noRacedSender is the kind of sender for raced operations that there is not.
+const noRacedSender = "none"
+
+// senders makes the transaction senders that the settings describe.
+func (s relaySettings) senders(chainID uint64, client txsender.Caller, log *slog.Logger) (relays, error) {
+	health := txsender.NewHealth()
+	config := s.config(txsender.Kind(s.TxSenderKind), s.TxSenderURL, chainID, client, health, log)
+	usual, err := newSender(config)
+	if err != nil {
+		return relays{}, err
+	}
+	out := relays{usual: usual, usualPrivate: private(config.Kind)}
+	if s.RacedTxSenderKind == noRacedSender {
+		if len(s.RacedTxSenderURL) > 0 {
+			return relays{}, badSetting("--raced_tx_sender_url: have %d without --raced_tx_sender_kind", len(s.RacedTxSenderURL))
+		}
+		return out, nil
+	}
+	config = s.config(txsender.Kind(s.RacedTxSenderKind), s.RacedTxSenderURL, chainID, client, health, log)
+	if out.raced, err = newSender(config); err != nil {
+		return relays{}, fmt.Errorf("--raced_tx_sender_kind %s: %w", s.RacedTxSenderKind, err)
+	}
+	out.racedPrivate = private(config.Kind)
+	return out, nil
+}
+
+func (s relaySettings) config(kind txsender.Kind, urls []string, chainID uint64, client txsender.Caller, health *txsender.Health, log *slog.Logger) txsender.Config {
 	config := txsender.Config{
-		Kind: txsender.Kind(s.TxSenderKind), ChainID: chainID, Node: node,
+		Kind: kind, ChainID: chainID, Node: client,
 		HedgeDelay:    time.Duration(s.TxSenderHedgeMillis) * time.Millisecond,
 		Authorization: txsender.Secret(s.TxSenderAuthorization), PrivateMethod: s.TxSenderPrivateMethod,
 		FlashbotsAuthKey: txsender.Secret(s.FlashbotsAuthKey), FlashbotsBuilders: s.FlashbotsBuilders, FlashbotsFast: s.FlashbotsFast,
 		FlashbotsStatusURL: txsender.Secret(s.FlashbotsStatusURL), MaxKnownSlots: s.ConditionalMaxSlots,
-		Health: txsender.NewHealth(), Log: log,
+		Health: health, Log: log,
 	}
-	for _, url := range s.TxSenderURL {
+	for _, url := range urls {
 		config.URLs = append(config.URLs, txsender.Secret(url))
 	}
+	return config
+}
+
+func newSender(config txsender.Config) (txsender.Sender, error) {
 	sender, err := txsender.New(config)
 	if errors.Is(err, txsender.ErrSetting) {
 		return nil, settingsError{err}

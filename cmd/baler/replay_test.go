@@ -80,7 +80,7 @@ func sendOne(t *testing.T, s *store.Store, key common.Address) {
 		t.Fatalf("have %v, want a submission", effects)
 	}
 	tx := types.NewTx(&types.DynamicFeeTx{Gas: 90_000, GasFeeCap: fees.MaxFee.ToBig(), GasTipCap: fees.MaxPriority.ToBig()})
-	if err := j.Signed(t.Context(), submit.Attempt, tx); err != nil {
+	if err := j.Signed(t.Context(), submit.Attempt, tx, ""); err != nil {
 		t.Fatal(err)
 	}
 	step(bundlesender.Signed{Attempt: submit.Attempt.ID, Hash: tx.Hash(), Fees: fees})

@@ -183,6 +183,18 @@ func (c *contest) contend(t *testing.T, accounts []*account, each int, r *rival)
 	}
 }
 
+// racedEach is how many operations each account sends in a contest.
+const racedEach = 4
+
+// racedAccounts is how many accounts send operations in a contest; RIVAL_ACCOUNTS says more, for the figures in
+// docs/benchmarks.md.
+func racedAccounts() int {
+	if n, err := strconv.Atoi(os.Getenv("RIVAL_ACCOUNTS")); err == nil {
+		return n
+	}
+	return 50
+}
+
 func TestARivalTakesOurOperations(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -197,14 +209,9 @@ func TestARivalTakesOurOperations(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			const each = 4
-			accounts := 50
-			if n, err := strconv.Atoi(os.Getenv("RIVAL_ACCOUNTS")); err == nil {
-				accounts = n // for longer contests: docs/benchmarks.md
-			}
 			c := startContest(t, nil, "--num-signers=2", "--max-priority-fee-per-gas=1000000000")
 			r := newRival(c, test.percent, test.taste)
-			hashes := c.contend(t, c.deployedAccounts(t, userop.V07, accounts), each, r)
+			hashes := c.contend(t, c.deployedAccounts(t, userop.V07, racedAccounts()), racedEach, r)
 
 			for _, hash := range hashes {
 				if reason := c.events.removedReason(hash); reason != "" {

@@ -31,7 +31,8 @@ import (
 // contest is a world whose events are kept.
 type contest struct {
 	*world
-	events *eventLog
+	events      *eventLog
+	beforeBlock func() // nil: nothing happens then
 }
 
 // eventLog keeps what the bundler says about bundles and about operations that leave the pool.
@@ -80,6 +81,18 @@ func (l *eventLog) isMined(hash common.Hash) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.done[hash]
+}
+
+// byRoute is how many transactions were submitted by a route.
+func (l *eventLog) byRoute(name string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.sent {
+		if s.Route == name {
+			n++
+		}
+	}
+	return n
 }
 
 // removedReason is why an operation was removed; empty: it was not.
@@ -143,12 +156,12 @@ func (c *contest) startPipeline(ctx context.Context, t *testing.T, settings devC
 	if err != nil {
 		t.Fatal(err)
 	}
-	relay, err := settings.Relay.sender(devchain.DefaultChainID, client, log)
+	by, err := settings.Relay.senders(devchain.DefaultChainID, client, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	logged := telemetry.Log(log)
-	pipeline, err := node.New(config, client, heads, relay, func(e event.Event) { logged(e); c.events.record(e) }, log)
+	pipeline, err := node.New(by.in(config), client, heads, by.usual, func(e event.Event) { logged(e); c.events.record(e) }, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,6 +186,9 @@ func (c *contest) startPipeline(ctx context.Context, t *testing.T, settings devC
 // block makes one block and waits until the bundler has done all it does at it.
 func (c *contest) block(t *testing.T) {
 	t.Helper()
+	if c.beforeBlock != nil {
+		c.beforeBlock()
+	}
 	if _, err := c.chain.Mine(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}

@@ -145,7 +145,6 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	}
 	config = node.Config{
 		ChainID: chainID, EntryPoints: entryPoints, Signers: keys, Beneficiary: beneficiary,
-		PrivateRelay:   s.Relay.private(),
 		BundleInterval: time.Duration(s.Senders.BundleMaxSendIntervalMillis) * time.Millisecond,
 		MinPriorityFee: *uint256.NewInt(s.Proposals.MinPriorityFeePerGas),
 		MaxPriorityFee: *uint256.NewInt(s.Proposals.MaxPriorityFeePerGas),
