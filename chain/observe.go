@@ -2,6 +2,7 @@ package chain
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -12,16 +13,42 @@ import (
 
 // Observation is what a block says about one key and its transactions.
 type Observation struct {
-	Nonce    uint64                         // of the account, after the block
-	Receipts map[common.Hash]*types.Receipt // of those transactions that are mined
-	Known    map[common.Hash]bool           // the node still knows the transaction, mined or pending
+	Nonce    uint64                   // of the account, after the block
+	Receipts map[common.Hash]*Receipt // of those transactions that are mined
+	Known    map[common.Hash]bool     // the node still knows the transaction, mined or pending
+}
+
+// Receipt is a transaction's receipt with what rollups add to it.
+type Receipt struct {
+	types.Receipt
+
+	// L1Fee is what the transaction paid, beside its gas, for its data on the chain that the rollup settles on, in wei; zero
+	// on chains whose receipts have no such field.
+	L1Fee uint256.Int
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (r *Receipt) UnmarshalJSON(raw []byte) error {
+	if err := json.Unmarshal(raw, &r.Receipt); err != nil {
+		return err
+	}
+	var rollup struct {
+		L1Fee *hexutil.U256 `json:"l1Fee"` // OP Stack
+	}
+	if err := json.Unmarshal(raw, &rollup); err != nil {
+		return err
+	}
+	if rollup.L1Fee != nil {
+		r.L1Fee = uint256.Int(*rollup.L1Fee)
+	}
+	return nil
 }
 
 // Observe asks in one round trip for the account's nonce after the block and for each transaction's receipt and
 // whether the node knows it.
 func (c *Client) Observe(ctx context.Context, block common.Hash, account common.Address, transactions []common.Hash) (*Observation, error) {
 	var nonce hexutil.Uint64
-	receipts := make([]*types.Receipt, len(transactions))
+	receipts := make([]*Receipt, len(transactions))
 	known := make([]*struct {
 		Hash common.Hash `json:"hash"`
 	}, len(transactions))
@@ -39,7 +66,7 @@ func (c *Client) Observe(ctx context.Context, block common.Hash, account common.
 			return nil, c.clean(element.Method, element.Error)
 		}
 	}
-	o := &Observation{Nonce: uint64(nonce), Receipts: map[common.Hash]*types.Receipt{}, Known: map[common.Hash]bool{}}
+	o := &Observation{Nonce: uint64(nonce), Receipts: map[common.Hash]*Receipt{}, Known: map[common.Hash]bool{}}
 	for i, hash := range transactions {
 		if receipts[i] != nil {
 			o.Receipts[hash] = receipts[i]

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"baler/gas"
+	"baler/profit"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/holiman/uint256"
@@ -143,8 +144,11 @@ type BundleMined struct {
 	Operations int
 	Success    bool
 	GasUsed    uint64
-	Cost       uint256.Int // wei the signer paid
+	Cost       uint256.Int // wei the signer paid, for data on another chain too
 	Earned     uint256.Int // wei the EntryPoint collected from the operations
+
+	// Entry is the same in the words of the books.
+	Entry profit.Entry
 }
 
 // BundleReverted: a transaction of ours is in a block and did nothing but cost its gas.

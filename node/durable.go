@@ -77,6 +77,7 @@ func (n *Node) restore(ctx context.Context) error {
 	}
 	n.pool.do(func(p *pool.Pool) []pool.Removed { return p.SetReputation(reputation) })
 	n.recall()
+	n.recallBooks()
 	orphans, err := n.orphans(ctx)
 	if err != nil {
 		return err

@@ -203,7 +203,7 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		return
 	}
 	hints := w.hints(bundle)
-	w.inbox.post(message{signed: signedTx{tx: tx, hints: hints, route: by}, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
+	w.inbox.post(message{signed: signedTx{tx: tx, hints: hints, route: by, expected: bundle.ExpectedProfit()}, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
 	answer := txsender.Send(ctx, by.sender, tx, hints)
 	w.node.config.Boundary("bundle relayed")
 	sent := event.BundleSent{
@@ -379,6 +379,7 @@ func (w *worker) backOff(ctx context.Context, e bundlesender.Backoff) {
 func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 	until := w.node.head.Load().number() + claimBlocks
 	w.node.pool.look(func(p *pool.Pool) { p.Claim(w.builder, e.Operations, until) })
+	w.node.strike(e.Hash)
 	w.relayAgain(ctx, e.Attempt)
 }
 
@@ -405,7 +406,7 @@ func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 		return
 	}
 	w.node.own.add(receipt.BlockNumber.Uint64(), receipt.GasUsed)
-	w.node.sink(w.node.accounting(w.key.Address(), receipt, len(e.Operations)))
+	w.account(settledTx{id: e.Attempt, kind: e.Kind, operations: len(e.Operations)}, receipt)
 	if receipt.Status == types.ReceiptStatusSuccessful && e.Kind == bundlesender.KindBundle {
 		w.node.suspicion.mined(w.builder)
 		w.routeMined(e.Attempt)

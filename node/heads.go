@@ -58,6 +58,7 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 		}
 	}
 	n.head.Store(next)
+	n.books.seen(update.Head)
 	n.pool.do(func(p *pool.Pool) []pool.Removed {
 		return p.Head(pool.Head{Number: next.number(), Timestamp: update.Head.Time, BaseFee: next.baseFee})
 	})
@@ -228,24 +229,6 @@ func (n *Node) reconcile(ctx context.Context, at *head) {
 		nonce.Or(&nonce, new(uint256.Int).SetBytes(word[:]))
 		n.pool.do(func(p *pool.Pool) []pool.Removed { return p.SetNonce(l.ep.Address, l.sender, nonce, at.number()) })
 	}
-}
-
-// accounting is what a mined transaction cost and earned.
-func (n *Node) accounting(key common.Address, receipt *types.Receipt, operations int) event.BundleMined {
-	mined := event.BundleMined{
-		Signer: key, Tx: receipt.TxHash, Block: receipt.BlockNumber.Uint64(), Operations: operations,
-		Success: receipt.Status == types.ReceiptStatusSuccessful, GasUsed: receipt.GasUsed,
-	}
-	if receipt.EffectiveGasPrice != nil {
-		price, _ := uint256.FromBig(receipt.EffectiveGasPrice)
-		mined.Cost.Mul(price, uint256.NewInt(receipt.GasUsed))
-	}
-	for _, log := range receipt.Logs {
-		if e, err := entrypoint.ParseUserOperationEvent(log); err == nil && n.serves(log.Address) {
-			mined.Earned.Add(&mined.Earned, &e.ActualGasCost)
-		}
-	}
-	return mined
 }
 
 func (n *Node) serves(address common.Address) bool {

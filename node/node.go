@@ -93,6 +93,7 @@ type Node struct {
 	pool      *mempool
 	history   *history
 	suspicion *suspicion
+	books     *books
 	timeline  *timeline
 	streams   *streams
 	own       *ownGas
@@ -135,6 +136,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 		history: newHistory(config.HistorySize), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
 		timeline: stories, streams: streams, started: make(chan struct{}), lookout: newLookout(),
 	}
+	n.books = newBooks()
 	heard := heard(stories, streams, sink)
 	n.sink = func(e event.Event) {
 		n.forgetRemoved(e)

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"baler/bundlesender"
+	"baler/chain"
 	"baler/entrypoint"
 	"baler/event"
 	"baler/evm"
@@ -146,7 +147,7 @@ func (w *worker) learn(id bundlesender.AttemptID, operations []common.Hash, mine
 
 // onRevert takes note of a mined bundle that reverted. That a rival took operations out of it is known at once, and
 // the next bundle heeds it; any other cause is looked for beside the loop.
-func (w *worker) onRevert(ctx context.Context, e bundlesender.Settle, receipt *types.Receipt, tx *types.Transaction) {
+func (w *worker) onRevert(ctx context.Context, e bundlesender.Settle, receipt *chain.Receipt, tx *types.Transaction) {
 	if hash, other, raced := w.node.history.takenElsewhere(e.Operations, e.Hash); raced {
 		w.learn(e.Attempt, e.Operations, e.Hash)
 		w.reverted(e, fmt.Sprintf("operation %s was mined in %s", hash, other), nil)
@@ -212,7 +213,7 @@ const causeUnknown = "unknown: the bundle passes on the state before its block, 
 
 // explainRevert runs a reverted bundle again: on the state before its block, which finds what the simulation overlooked,
 // and on the state after it, which finds what a transaction in the same block took away.
-func (n *Node) explainRevert(ctx context.Context, e bundlesender.Settle, receipt *types.Receipt, tx *types.Transaction) (string, []proposer.Removal, error) {
+func (n *Node) explainRevert(ctx context.Context, e bundlesender.Settle, receipt *chain.Receipt, tx *types.Transaction) (string, []proposer.Removal, error) {
 	ep, ok := n.entryPoint(*tx.To())
 	if !ok {
 		return "", nil, errors.New("the transaction calls no EntryPoint that is served")

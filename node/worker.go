@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -39,10 +40,11 @@ type worker struct {
 	bundles map[bundlesender.Seq]*proposer.Bundle
 	sent    map[bundlesender.AttemptID]signedTx // may be relayed again
 	missed  map[common.Hash]int                 // heads in a row at which the node did not know a transaction
-	mined   map[common.Hash]*types.Receipt      // until settled
+	mined   map[common.Hash]*chain.Receipt      // until settled
 	calls   map[bundlesender.CallID]chan<- manualAnswer
 	nextID  bundlesender.CallID
 	looked  bool          // for foreign transactions
+	counted bool          // what was mined while this process was not there is in the books
 	gap     bool          // blocks may have left the chain unseen
 	held    []common.Hash // by the resumed transactions
 	failed  error         // the journal takes nothing more
@@ -74,6 +76,8 @@ type signedTx struct {
 	hints txsender.Hints
 	route route
 
+	expected *big.Int // profit in wei; nil: it was sent before a restart, or is a cancellation
+
 	learnt bool // what rivals took of it is known
 }
 
@@ -99,7 +103,7 @@ func newWorker(n *Node, held *HeldKey) (*worker, error) {
 		bundles:  make(map[bundlesender.Seq]*proposer.Bundle),
 		sent:     make(map[bundlesender.AttemptID]signedTx),
 		missed:   make(map[common.Hash]int),
-		mined:    make(map[common.Hash]*types.Receipt),
+		mined:    make(map[common.Hash]*chain.Receipt),
 		calls:    make(map[bundlesender.CallID]chan<- manualAnswer),
 	}
 	w.status.Status = w.machine.Status()
@@ -267,6 +271,7 @@ func (w *worker) onHead(ctx context.Context, update chain.Update) {
 	}
 	w.step(ctx, head)
 	w.lookForForeign(ctx)
+	w.recount(ctx, head.Hash)
 }
 
 // reorged returns the settled attempts whose block has left the chain.

@@ -6,6 +6,7 @@ import (
 
 	"baler/entrypoint"
 	"baler/gas"
+	"baler/profit"
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -24,6 +25,9 @@ type BalerBackend interface {
 
 	// GasPrice returns what an operation must offer for the next block, and what it should.
 	GasPrice(ctx context.Context) (*GasPrice, error)
+
+	// Profit returns what bundles cost and earned.
+	Profit(ctx context.Context, q profit.Query) (*profit.Report, error)
 
 	// DropUserOperation takes the pending operation with the sender and nonce of request out of the pool, provided
 	// that request is an operation without effect which the account accepts. It returns the hash of what it took out;

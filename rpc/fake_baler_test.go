@@ -3,10 +3,12 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"math/big"
 	"sync"
 
 	"baler/entrypoint"
 	"baler/gas"
+	"baler/profit"
 	"baler/rejection"
 	"baler/userop"
 
@@ -87,6 +89,22 @@ func (f *fakeBackend) GasPrice(context.Context) (*GasPrice, error) {
 		Block: 7, BaseFee: *uint256.NewInt(1_000_000_000), Required: fees(2_270_000_000, 1_000_000_000),
 		Slow: fees(2_428_750_000, 1_000_000_000), Standard: fees(2_908_261_719, 1_100_000_000), Fast: fees(3_824_679_000, 1_250_000_000),
 	}, nil
+}
+
+// Profit is that of one bundle and one cancellation.
+func (f *fakeBackend) Profit(_ context.Context, q profit.Query) (*profit.Report, error) {
+	signer := common.Address{0x51}
+	books := profit.NewBooks(10)
+	books.Add(profit.Entry{
+		Transaction: common.Hash{0xcc}, Block: 7, BlockHash: common.Hash{0xb7}, Time: 1_795_600_000, Signer: signer, EntryPoint: f.EntryPoints()[0].Address,
+		Kind: profit.Bundle, Operations: 3, GasLimit: 400_000, GasUsed: 300_000, ChargedGas: 330_000,
+		Cost: *uint256.NewInt(310_000), L1Fee: *uint256.NewInt(10_000), Earned: *uint256.NewInt(340_000), Expected: big.NewInt(29_000),
+	})
+	books.Add(profit.Entry{
+		Transaction: common.Hash{0xcd}, Block: 9, BlockHash: common.Hash{0xb9}, Time: 1_795_600_024, Signer: signer,
+		Kind: profit.Cancellation, GasLimit: 21_000, GasUsed: 21_000, Cost: *uint256.NewInt(42_000),
+	})
+	return books.Report(q), nil
 }
 
 // DropUserOperation takes out what was sent with the nonce. A nonce that the fake refuses is refused here too.

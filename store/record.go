@@ -18,6 +18,8 @@ const (
 	recordMined      byte = 103
 	recordReputation byte = 104
 	recordSigned     byte = 105
+	recordEarning    byte = 106
+	recordAccount    byte = 107
 )
 
 // seal returns a value as a record.

@@ -49,6 +49,8 @@ type Meta struct {
 type Options struct {
 	// History is how many mined operations are remembered. Default: 100,000.
 	History int
+	// Earnings is how many mined transactions of ours the books remember one by one. Default: 100,000.
+	Earnings int
 	// PartBytes is how much of a journal is replayed at a restart, about: a snapshot is taken then. Default: 256 KiB.
 	PartBytes int
 	// KeepBytes is how much of a key's journal stays for people to read after nothing in it matters any more. Default: 4 MiB.
@@ -62,7 +64,7 @@ func (o Options) withDefaults() Options {
 	for _, d := range []struct {
 		value *int
 		usual int
-	}{{&o.History, 100_000}, {&o.PartBytes, 256 << 10}, {&o.KeepBytes, 4 << 20}, {&o.MaxBytes, 64 << 20}} {
+	}{{&o.History, 100_000}, {&o.Earnings, 100_000}, {&o.PartBytes, 256 << 10}, {&o.KeepBytes, 4 << 20}, {&o.MaxBytes, 64 << 20}} {
 		if *d.value <= 0 {
 			*d.value = d.usual
 		}
@@ -85,7 +87,8 @@ type Store struct {
 	stats    Stats
 	awakened chan struct{} // holds one token while the committer has something to look at
 
-	mined uint64 // operations in the history; the committer's, once it runs
+	mined    uint64 // operations in the history; the committer's, once it runs
+	earnings uint64 // entries of the books; likewise
 }
 
 // The buckets. Their names and keys are part of the format.
@@ -99,6 +102,8 @@ var (
 	bucketJournals   = []byte("journals")    // key's address: entries and signed
 	bucketEntries    = []byte("entries")     // number: entry
 	bucketSigned     = []byte("signed")      // attempt: signed transaction
+	bucketEarnings   = []byte("earnings")    // block number, transaction hash: entry of the books
+	bucketAccounts   = []byte("accounts")    // day, key's address: sum
 
 	keyMeta       = []byte("store")
 	keyReputation = []byte("all")
@@ -135,6 +140,7 @@ func use(db engine, meta Meta, options Options) (*Store, error) {
 		db.Check,
 		func() error { return db.Update(prepare(meta)) },
 		s.countMined,
+		s.countEarnings,
 	} {
 		if err := guard(step); err != nil {
 			return nil, err
@@ -216,6 +222,9 @@ func buckets() [][]byte {
 	return [][]byte{bucketMeta, bucketOperations, bucketMined, bucketMinedOrder, bucketMinedBlock, bucketReputation, bucketJournals}
 }
 
+// laterBuckets are those that a store of this format may lack; opening it makes them.
+func laterBuckets() [][]byte { return [][]byte{bucketEarnings, bucketAccounts} }
+
 // readMeta returns nil for an empty store.
 func readMeta(tx transaction) (*storedMeta, error) {
 	if tx.Empty() {
@@ -252,10 +261,16 @@ func (s *Store) belongs(want *Meta) error {
 	})
 }
 
-// prepare makes an empty store ours.
+// prepare makes an empty store ours, and gives one of this format what it lacks.
 func prepare(meta Meta) func(transaction) error {
 	return func(tx transaction) error {
-		if !tx.Empty() {
+		empty := tx.Empty()
+		for _, name := range laterBuckets() {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		if !empty {
 			return nil
 		}
 		for _, name := range buckets() {

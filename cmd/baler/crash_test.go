@@ -215,6 +215,7 @@ func TestAProcessKilledAtAnyBoundaryLosesNothing(t *testing.T) {
 			}
 			l.traffic.accepted(t, len(l.traffic.promised())+20) // it works still
 			found := l.traffic.settled(t, senders)
+			l.w.checkBooks(t, senders) // of all lives
 			if found.reverted > 0 {
 				t.Errorf("have %d bundles reverted, want none: no rival is here", found.reverted)
 			}

@@ -43,6 +43,15 @@ func TestAHundredOperationsAreIncludedOnceEach(t *testing.T) {
 				}
 			}
 			busy := w.checkSigners(t, senders)
+			found := w.checkBooks(t, senders)
+			if have := found.Total.Operations; have < 100 || found.Total.Reverted > 0 || len(found.Days) != 1 {
+				t.Errorf("have books %+v, want all operations in bundles of one day", found.Total)
+			}
+			for _, b := range found.Bundles {
+				if b.Expected == nil || b.Kind != "bundle" {
+					t.Errorf("bundle %s: have %+v, want what was expected of it", b.TransactionHash, b)
+				}
+			}
 			if busy < 2 {
 				t.Errorf("have bundles of %d senders, want the load shared", busy)
 			}

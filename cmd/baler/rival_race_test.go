@@ -221,6 +221,9 @@ func TestARivalTakesOurOperations(t *testing.T) {
 			c.checkOnceEach(t, hashes)
 			c.checkSigners(t, 2)
 			c.checkRival(t, r)
+			if found := c.checkBooks(t, 2); found.Total.Reverted == 0 {
+				t.Error("have no reverted bundle in the books, want them charged")
+			}
 			t.Logf("%v", c.figures())
 		})
 	}

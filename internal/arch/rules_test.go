@@ -15,6 +15,7 @@ func way() []layer {
 		{[]string{"entrypoint/artifacts"}, "ABIs and bytecode, embedded"},
 		{[]string{"entrypoint"}, "encodes operations for the contracts"},
 		{[]string{"gas"}, "arithmetic over operations and fees"},
+		{[]string{"profit"}, "the books: what bundles cost and earned"},
 		{[]string{"event"}, "what happened, in the words of the packages above; heard by the surfaces"},
 		{[]string{"erc7562"}, "judges a trace, whoever recorded it"},
 		{[]string{"evm"}, "runs contracts over a node's state; knows nothing of operations' rules"},
@@ -39,7 +40,7 @@ func way() []layer {
 // pure are the packages whose behaviour is a function of their arguments: they can be tested without a fake, replayed,
 // and run a million times in a property test.
 func pure() []string {
-	return []string{"rejection", "userop", "entrypoint", "entrypoint/artifacts", "gas", "event", "erc7562", "pool", "bundlesender", "journal", "aggregator/bls"}
+	return []string{"rejection", "userop", "entrypoint", "entrypoint/artifacts", "gas", "profit", "event", "erc7562", "pool", "bundlesender", "journal", "aggregator/bls"}
 }
 
 // banned is what pure packages may not import, each with its reason. A trailing /... takes the packages below too.
@@ -81,7 +82,7 @@ func rooms() []string {
 	return []string{
 		"rpc", "userop", "entrypoint", "gas", "erc7562", "evm", "validation", "estimation", "pool", "proposer",
 		"bundlesender", "journal", "signer", "txsender", "aggregator", "chain", "store", "node", "remote", "event",
-		"telemetry", "dashboard", "edge", "devchain", "load", "rejection", "cmd/baler",
+		"telemetry", "dashboard", "edge", "devchain", "load", "rejection", "profit", "cmd/baler",
 	}
 }
 

@@ -1,0 +1,188 @@
+package node
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"baler/bundlesender"
+	"baler/chain"
+	"baler/entrypoint"
+	"baler/event"
+	"baler/profit"
+	"baler/store"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/holiman/uint256"
+)
+
+// booksSize is how many mined transactions of ours the memory holds. It must be more than a reorg can take back.
+const booksSize = 4096
+
+// books are the books with a lock, and the times of the blocks last seen.
+type books struct {
+	mu    sync.Mutex
+	books *profit.Books
+	times map[uint64]uint64 // block number -> unix seconds
+}
+
+func newBooks() *books {
+	return &books{books: profit.NewBooks(booksSize), times: make(map[uint64]uint64)}
+}
+
+// seen notes a head's time.
+func (b *books) seen(head *types.Header) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	number := head.Number.Uint64()
+	b.times[number] = head.Time
+	for old := range b.times {
+		if old+2*chain.ReorgDepth < number {
+			delete(b.times, old)
+		}
+	}
+}
+
+// add takes an entry in. Its time is that of its block if that was seen, else the newest head's: it was mined while nobody
+// looked, and is found now.
+func (b *books) add(e *profit.Entry, head uint64) []profit.Account {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.Time = head
+	if time, ok := b.times[e.Block]; ok {
+		e.Time = time
+	}
+	return b.books.Add(*e)
+}
+
+// Profit implements [rpc.BalerBackend]: what the bundle senders of this process have earned and paid, cancelled and
+// reverted transactions included, also before it was started if there is a store.
+func (n *Node) Profit(_ context.Context, q profit.Query) (*profit.Report, error) {
+	n.books.mu.Lock()
+	defer n.books.mu.Unlock()
+	return n.books.books.Report(q), nil
+}
+
+// settledTx is a mined transaction of ours as the bundle sender knows it.
+type settledTx struct {
+	id         bundlesender.AttemptID
+	kind       bundlesender.Kind
+	operations int
+	gasLimit   uint64 // 0: as in the signed transaction
+}
+
+// account enters a mined transaction into the books.
+func (w *worker) account(tx settledTx, receipt *chain.Receipt) {
+	e := w.node.entryOf(w.key.Address(), tx, receipt)
+	if signed, ok := w.sent[tx.id]; ok {
+		e.Expected, e.GasLimit = signed.expected, signed.tx.Gas()
+	}
+	changed := w.node.books.add(&e, w.node.head.Load().header.Time)
+	w.node.enqueue(store.PutEarning(&e, changed...))
+	w.node.sink(event.BundleMined{
+		Signer: e.Signer, Tx: e.Transaction, Block: e.Block, Operations: e.Operations, Success: receipt.Status == types.ReceiptStatusSuccessful,
+		GasUsed: e.GasUsed, Cost: e.Cost, Earned: e.Earned, Entry: e,
+	})
+}
+
+// entryOf is what a mined transaction cost and earned.
+func (n *Node) entryOf(key common.Address, tx settledTx, receipt *chain.Receipt) profit.Entry {
+	e := profit.Entry{
+		Transaction: receipt.TxHash, Block: receipt.BlockNumber.Uint64(), BlockHash: receipt.BlockHash, Signer: key,
+		Kind: profit.Bundle, Operations: tx.operations, GasLimit: tx.gasLimit, GasUsed: receipt.GasUsed, L1Fee: receipt.L1Fee,
+	}
+	switch {
+	case tx.kind == bundlesender.KindCancellation:
+		e.Kind = profit.Cancellation
+	case receipt.Status != types.ReceiptStatusSuccessful:
+		e.Kind = profit.Reverted
+	}
+	if receipt.EffectiveGasPrice != nil {
+		price, _ := uint256.FromBig(receipt.EffectiveGasPrice)
+		e.Cost.Mul(price, uint256.NewInt(receipt.GasUsed))
+	}
+	e.Cost.Add(&e.Cost, &e.L1Fee)
+	for _, log := range receipt.Logs {
+		op, err := entrypoint.ParseUserOperationEvent(log)
+		if err != nil || !n.serves(log.Address) {
+			continue
+		}
+		e.EntryPoint = log.Address
+		e.Earned.Add(&e.Earned, &op.ActualGasCost)
+		if op.ActualGasUsed.IsUint64() {
+			e.ChargedGas += op.ActualGasUsed.Uint64()
+		}
+	}
+	return e
+}
+
+// strike takes a transaction out of the books whose block has left the chain.
+func (n *Node) strike(transaction common.Hash) {
+	n.books.mu.Lock()
+	e, changed, ok := n.books.books.Remove(transaction)
+	n.books.mu.Unlock()
+	if ok {
+		n.enqueue(store.DeleteEarning(&e, changed))
+	}
+}
+
+// recallBooks reads back what the store keeps of the books. Damaged records are named and left out.
+func (n *Node) recallBooks() {
+	var entries []profit.Entry
+	for e, err := range n.config.Store.Earnings() {
+		if err != nil {
+			n.log.Error("an entry of the books could not be read back", "err", err)
+			continue
+		}
+		entries = append(entries, *e)
+		if len(entries) >= 2*booksSize {
+			entries = slices.Clone(entries[booksSize:])
+		}
+	}
+	var accounts []profit.Account
+	for a, err := range n.config.Store.Accounts() {
+		if err != nil {
+			n.log.Error("a sum of the books could not be read back", "err", err)
+			continue
+		}
+		accounts = append(accounts, *a)
+	}
+	n.books.mu.Lock()
+	defer n.books.mu.Unlock()
+	n.books.books.Load(entries, accounts)
+}
+
+// recount enters, once after a start, what was mined and settled before a crash and did not get into the books.
+func (w *worker) recount(ctx context.Context, head common.Hash) {
+	if w.counted {
+		return
+	}
+	var missing []bundlesender.Attempt
+	var hashes []common.Hash
+	for _, attempt := range w.machine.Settled() {
+		w.node.books.mu.Lock()
+		known := w.node.books.books.Has(attempt.Hash, attempt.MinedHash)
+		w.node.books.mu.Unlock()
+		if !known {
+			missing, hashes = append(missing, attempt), append(hashes, attempt.Hash)
+		}
+	}
+	if len(missing) == 0 {
+		w.counted = true
+		return
+	}
+	seen, err := w.node.chain.Observe(ctx, head, w.key.Address(), hashes)
+	if err != nil {
+		if ctx.Err() == nil {
+			w.node.log.Warn("receipts missing in the books could not be read; it is tried again at the next head", "signer", w.builder, "err", err)
+		}
+		return
+	}
+	w.counted = true
+	for _, attempt := range missing {
+		if receipt := seen.Receipts[attempt.Hash]; receipt != nil && receipt.BlockHash == attempt.MinedHash {
+			w.account(settledTx{id: attempt.ID, kind: attempt.Kind, operations: len(attempt.Operations), gasLimit: attempt.GasLimit}, receipt)
+		}
+	}
+}
