@@ -16,6 +16,9 @@ func (w *worker) lookForForeign(ctx context.Context) {
 		return
 	}
 	waiting, err := w.node.chain.Pending(ctx, w.key.Address())
+	if ctx.Err() != nil {
+		return // the end, not the node's failure
+	}
 	if err != nil {
 		w.node.log.Warn("looking for foreign transactions failed; it is tried again at the next head", "signer", w.builder, "err", err)
 		return

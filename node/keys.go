@@ -163,6 +163,13 @@ func (k *keyring) of(key common.Address) *worker {
 	return nil
 }
 
+// position returns the place of a key among those that this process may hold, -1 for another.
+func (k *keyring) position(key common.Address) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.IndexFunc(k.wanted, func(s signer.Signer) bool { return s.Address() == key })
+}
+
 // start holds a key and starts its worker.
 func (k *keyring) start(ctx context.Context, key signer.Signer, fail context.CancelCauseFunc) error {
 	k.mu.Lock()

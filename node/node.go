@@ -72,12 +72,27 @@ type Config struct {
 	// Boundary is told each time an effect is about to leave the process or has come back. Tests end the process there.
 	Boundary func(name string)
 
+	// Shards divides the accounts among the keys, beside the claims that keep their bundles disjoint in any case.
+	Shards Shards
+
 	Pool       pool.Config
 	Proposer   proposer.Config
 	Validation validation.Config
 	Estimation estimation.Config
 	Sender     bundlesender.Config
 	Follow     chain.FollowOptions
+}
+
+// Shards divides the accounts among bundle senders: the key at position i of Config.Signers gets those with
+// uint160(sender) mod Count == First + i. The zero value does not divide: each key may take every operation.
+type Shards struct{ Count, First uint64 }
+
+// of returns the shard of the key at a position.
+func (s Shards) of(position int) pool.Shard {
+	if s.Count == 0 || position < 0 {
+		return pool.Shard{}
+	}
+	return pool.Shard{Count: s.Count, Index: (s.First + uint64(position)) % s.Count}
 }
 
 // Node is a bundler: one pool, one validator, N bundle senders.

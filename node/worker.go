@@ -93,11 +93,13 @@ func newWorker(n *Node, held *HeldKey) (*worker, error) {
 	if err != nil {
 		return nil, err
 	}
+	proposals := n.config.Proposer
+	proposals.Shard = n.config.Shards.of(n.keys.position(key.Address()))
 	w := &worker{
 		journal: journal, lease: held.Lease, ended: make(chan struct{}),
 		node: n, key: key, builder: key.Address().Hex(),
 		machine:  bundlesender.New(n.config.Sender),
-		proposer: proposer.New(n.pool, n.validator, n.config.Proposer),
+		proposer: proposer.New(n.pool, n.validator, proposals),
 		inbox:    newMailbox[message](),
 		aborts:   make(map[bundlesender.Seq]context.CancelFunc),
 		bundles:  make(map[bundlesender.Seq]*proposer.Bundle),

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math/big"
 	"slices"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/crypto"
 )
 
 func TestManualModeSendsWhenAsked(t *testing.T) {
@@ -110,6 +112,53 @@ func TestSendersInManualModeSendDisjointBundles(t *testing.T) {
 	if left := w.mempool(t, accounts[0].ep); len(left) != 0 {
 		t.Errorf("have %v in the mempool, want nothing", left)
 	}
+}
+
+// With shards each key bundles the accounts with uint160(sender) mod num_shards == its index, and nobody else does.
+func TestShardsDivideTheAccountsAmongTheKeys(t *testing.T) {
+	t.Parallel()
+	w := startWorld(t, devchain.Config{Mining: devchain.Manual}, "--num-signers=2", "--bundling-mode=manual", "--num_shards=3", "--shard_index=1")
+	shardOf := make(map[common.Address]uint64) // of the keys
+	for i, key := range w.chain.Keys()[:2] {
+		shardOf[crypto.PubkeyToAddress(key.PublicKey)] = 1 + uint64(i)
+	}
+	accounts := w.deployedAccounts(t, userop.V07, 12)
+	perShard := make(map[uint64]int)
+	for _, a := range accounts {
+		perShard[shard(a.address, 3)]++
+		a.send(t, a.op(t, w.count(t)))
+	}
+	for range 2 {
+		tx, _, err := w.eth.TransactionByHash(t.Context(), w.sendBundleNow(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		from, err := types.Sender(types.LatestSignerForChainID(tx.ChainId()), tx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ops, _, err := entrypoint.DecodeBundle(userop.V07, tx.Data())
+		if err != nil || len(ops) != perShard[shardOf[from]] {
+			t.Errorf("have %d operations (%v), want all %d of shard %d", len(ops), err, perShard[shardOf[from]], shardOf[from])
+		}
+		for _, op := range ops {
+			if have := shard(op.Sender, 3); have != shardOf[from] {
+				t.Errorf("an operation of %s, shard %d, in a bundle of shard %d", op.Sender, have, shardOf[from])
+			}
+		}
+	}
+	w.mine(t, 1)
+	if left := w.mempool(t, accounts[0].ep); len(left) != perShard[0] {
+		t.Errorf("have %d operations left, want the %d of the shard that is served elsewhere", len(left), perShard[0])
+	}
+	if tx := w.sendBundleNow(t); tx != (common.Hash{}) {
+		t.Errorf("have bundle %s of another's shard, want none", tx)
+	}
+}
+
+// shard is uint160(account) mod n, by another way than the pool's.
+func shard(account common.Address, n int64) uint64 {
+	return new(big.Int).Mod(account.Big(), big.NewInt(n)).Uint64()
 }
 
 func TestClearStateEmptiesTheMempool(t *testing.T) {

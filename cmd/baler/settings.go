@@ -40,6 +40,8 @@ type bundlerSettings struct {
 
 type senderSettings struct {
 	NumSigners                      int    `help:"How many of the keys get a bundle sender; 0: all." default:"0"`
+	NumShards                       uint64 `help:"Divide the accounts among the keys by uint160(sender) mod num_shards. 0: by claims, each operation to the first key that takes it: no key is idle while operations wait, and what a dead builder held is free after a while. Shards keep an account with one key for good, which needs no agreement between builders; the accounts of a key that is away or out of funds wait for it." default:"0"`
+	ShardIndex                      uint64 `help:"Shard of the first key; the next keys have the shards after it. The keys here and elsewhere must cover all of num_shards." default:"0"`
 	Beneficiary                     string `help:"Address that takes the bundles' fees. Default: each signer its own." placeholder:"ADDRESS"`
 	BundlingMode                    string `help:"auto: bundles are sent by themselves; manual: on debug_bundler_sendBundleNow." enum:"auto,manual" default:"auto"`
 	BundleMaxSendIntervalMillis     uint64 `help:"Also build a bundle when so long none was tried, in milliseconds; 0: new blocks only." default:"0"`
@@ -58,6 +60,9 @@ type proposerSettings struct {
 	MaxPriorityFeePerGas             uint64 `help:"Most that the oracle may suggest, in wei per gas; 0: no limit." default:"100000000000"`
 	MaxBundleSize                    int    `help:"Most operations of a bundle." default:"128"`
 	MaxBundleGas                     uint64 `help:"Most gas of a bundle." default:"16777216"`
+	MaxBundleBytes                   uint64 `help:"Most bytes of a bundle's calldata (MAX_BUNDLE_SIZE of ERC-7562)." default:"262144"`
+	MaxBundleContextSize             uint64 `help:"Most bytes of all paymasters' contexts in a bundle (MAX_BUNDLE_CONTEXT_SIZE)." default:"65536"`
+	MaxTransactionBytes              uint64 `help:"Most bytes of calldata that nodes take in a transaction: they refuse transactions over 128 KiB." default:"129024"`
 	BundlePacking                    string `help:"priority: the first operation that does not fit ends the bundle; fill: it is passed over." enum:"priority,fill" default:"priority"`
 	MaxFeePerGas                     string `help:"Most a bundle or cancellation offers, in wei per gas. Default: the chain's." placeholder:"WEI"`
 	MaxBundleFee                     string `help:"Most a bundle transaction may cost, gas limit times max fee, in wei. Default: the chain's." placeholder:"WEI"`
@@ -66,23 +71,36 @@ type proposerSettings struct {
 }
 
 type poolSettings struct {
-	MinReplacementFeeIncreasePercentage uint64   `help:"How much higher both fees of an operation must be to replace another, in percent." default:"10"`
-	SameSenderMempoolCount              uint64   `help:"Operations of one unstaked sender (SAME_SENDER_MEMPOOL_COUNT)." default:"4"`
-	SameUnstakedEntityMempoolCount      uint64   `help:"Operations of one unstaked factory or paymaster (SAME_UNSTAKED_ENTITY_MEMPOOL_COUNT)." default:"10"`
-	MaxSizeInBytes                      uint64   `help:"Memory for operations, in bytes; the worst paying leave first." default:"268435456"`
-	AllowList                           []string `help:"Entities that no count or reputation limits." placeholder:"ADDRESS"`
-	BlockList                           []string `help:"Entities whose operations are refused." placeholder:"ADDRESS"`
+	MinReplacementFeeIncreasePercentage uint64        `help:"How much higher both fees of an operation must be to replace another, in percent." default:"10"`
+	SameSenderMempoolCount              uint64        `help:"Operations of one unstaked sender (SAME_SENDER_MEMPOOL_COUNT)." default:"4"`
+	SameUnstakedEntityMempoolCount      uint64        `help:"Operations of one unstaked factory or paymaster (SAME_UNSTAKED_ENTITY_MEMPOOL_COUNT)." default:"10"`
+	MaxOpsAllowedUnstakedEntity         uint64        `help:"Most of what an unstaked factory or paymaster got included that raises its number of operations (MAX_OPS_ALLOWED_UNSTAKED_ENTITY)." default:"10000"`
+	ThrottledEntityMempoolCount         uint64        `help:"Operations of a throttled entity (THROTTLED_ENTITY_MEMPOOL_COUNT)." default:"4"`
+	ThrottledEntityLiveBlocks           uint64        `help:"Blocks that an operation of a throttled entity may wait (THROTTLED_ENTITY_LIVE_BLOCKS)." default:"10"`
+	ThrottledEntityBundleCount          uint64        `help:"Operations of a throttled entity in one bundle (THROTTLED_ENTITY_BUNDLE_COUNT)." default:"4"`
+	MinInclusionRateDenominator         uint64        `help:"One of so many operations of an entity that are seen must be included (MIN_INCLUSION_RATE_DENOMINATOR)." default:"10"`
+	ThrottlingSlack                     uint64        `help:"Inclusions that an entity may fall short by before it is throttled (THROTTLING_SLACK)." default:"10"`
+	BanSlack                            uint64        `help:"Inclusions that an entity may fall short by before it is banned (BAN_SLACK)." default:"50"`
+	BanOpsSeenPenalty                   uint64        `help:"The opsSeen of an entity that made a bundle fail (BAN_OPS_SEEN_PENALTY)." default:"10000"`
+	MaxSizeInBytes                      uint64        `help:"Memory for operations, in bytes; the worst paying leave first." default:"268435456"`
+	MaxTimeInPool                       time.Duration `help:"How long an operation may wait, by the chain's clock, in whole seconds; 0: for ever." default:"0"`
+	AllowList                           []string      `help:"Entities that no count or reputation limits." placeholder:"ADDRESS"`
+	BlockList                           []string      `help:"Entities whose operations are refused." placeholder:"ADDRESS"`
 }
 
 type validatorSettings struct {
 	MaxVerificationGas         uint64 `help:"Verification gas limits must be lower (MAX_VERIFICATION_GAS)." default:"500000"`
 	PreVerificationOverheadGas uint64 `help:"Asked for beside the calldata's gas (PRE_VERIFICATION_OVERHEAD_GAS)." default:"50000"`
 	MaxUseropSize              int    `help:"Most bytes of a packed operation (MAX_USEROP_SIZE)." name:"max-userop-size" default:"8192"`
+	MaxContextSize             int    `help:"Most bytes of a paymaster's context (MAX_CONTEXT_SIZE)." default:"2048"`
+	ValidationGasSlack         uint64 `help:"Gas that the verification gas limits must leave over (VALIDATION_GAS_SLACK)." default:"4000"`
+	MinCallGasLimit            uint64 `help:"Least callGasLimit: the cost of a CALL with value (ERC-4337)." default:"9100"`
 	MinStakeValue              string `help:"Stake of a staked entity, in wei (MIN_STAKE_VALUE)." default:"1000000000000000000"`
 	MinUnstakeDelay            uint64 `help:"Unstake delay of a staked entity, in seconds (MIN_UNSTAKE_DELAY)." default:"86400"`
 	Tracing                    string `help:"Where operations are simulated: never: in the local EVM; fallback: there until it disagrees with the node, then by debug_traceCall; always: by debug_traceCall." enum:"never,fallback,always" default:"fallback"`
 	Unsafe                     bool   `help:"Accept operations that break ERC-7562's rules on opcodes, code, storage and stakes. For chains with a single trusted source of operations."`
 	ExpirySlack                uint64 `help:"An operation must stay valid for so many seconds." default:"30"`
+	ExpiryBlockSlack           uint64 `help:"The same in blocks, for validity in block numbers (v0.9)." default:"3"`
 }
 
 type rpcSettings struct {
@@ -129,6 +147,9 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	if err != nil {
 		return config, err
 	}
+	if minStake.IsZero() {
+		return config, badSetting("--min_stake_value: have %q, want at least 1", s.Validation.MinStakeValue)
+	}
 	spec := chain.SpecOf(chainID)
 	if spec.MaxFeePerGas, err = wei("--max_fee_per_gas", s.Proposals.MaxFeePerGas, spec.MaxFeePerGas); err != nil {
 		return config, err
@@ -143,6 +164,13 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	if err != nil {
 		return config, err
 	}
+	if err := s.Validation.check(); err != nil {
+		return config, err
+	}
+	shards, err := s.Senders.shards(len(keys))
+	if err != nil {
+		return config, err
+	}
 	config = node.Config{
 		ChainID: chainID, EntryPoints: entryPoints, Signers: keys, Beneficiary: beneficiary,
 		BundleInterval: time.Duration(s.Senders.BundleMaxSendIntervalMillis) * time.Millisecond,
@@ -150,6 +178,7 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 		MaxPriorityFee: *uint256.NewInt(s.Proposals.MaxPriorityFeePerGas),
 		LookupBlocks:   10_000, HistorySize: 100_000,
 		Pool:       mempool,
+		Shards:     shards,
 		Proposer:   s.Proposals.config(mode, packing),
 		Validation: s.Validation.config(minStake),
 		Sender:     s.Senders.config(),
@@ -158,6 +187,8 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	config.Proposer.MaxFeePerGas, config.Proposer.MaxBundleFee, config.MaxCancelSpend = spec.MaxFeePerGas, spec.MaxBundleFee, spec.MaxCancellationSpend
 	config.Estimation.PreVerification = config.Validation.PreVerification
 	config.Estimation.MaxVerificationGas = s.Validation.MaxVerificationGas
+	config.Estimation.ValidationGasSlack = s.Validation.ValidationGasSlack
+	config.Estimation.MinCallGas = s.Validation.MinCallGasLimit
 	return config, nil
 }
 
@@ -170,6 +201,20 @@ func (s senderSettings) choose(keys []signer.Signer) ([]signer.Signer, error) {
 		return keys, nil
 	default:
 		return keys[:s.NumSigners], nil
+	}
+}
+
+// shards returns how the accounts are divided among the keys.
+func (s senderSettings) shards(keys int) (node.Shards, error) {
+	switch {
+	case s.NumShards == 0 && s.ShardIndex == 0:
+		return node.Shards{}, nil
+	case s.NumShards == 0:
+		return node.Shards{}, badSetting("--shard_index: have %d without --num_shards", s.ShardIndex)
+	case s.ShardIndex >= s.NumShards || uint64(keys) > s.NumShards-s.ShardIndex:
+		return node.Shards{}, badSetting("--num_shards: have %d, want at least --shard_index %d plus the number of keys, %d", s.NumShards, s.ShardIndex, keys)
+	default:
+		return node.Shards{Count: s.NumShards, First: s.ShardIndex}, nil
 	}
 }
 
@@ -191,6 +236,8 @@ func (s proposerSettings) config(mode gas.PriorityFeeMode, packing proposer.Pack
 	config.PriorityFeeOverheadPercent = s.BundlePriorityFeeOverheadPercent
 	config.MaxBundleSize = s.MaxBundleSize
 	config.MaxBundleGas = s.MaxBundleGas
+	config.MaxBundleBytes = min(s.MaxBundleBytes, s.MaxTransactionBytes)
+	config.MaxContextBytes = s.MaxBundleContextSize
 	config.MinProfit = big.NewInt(s.MinBundleProfit)
 	return config
 }
@@ -200,8 +247,21 @@ func (s poolSettings) config(minStake *uint256.Int, minUnstakeDelay uint64) (poo
 	config.ReplacementFeeIncreasePercent = s.MinReplacementFeeIncreasePercentage
 	config.SameSenderCount = s.SameSenderMempoolCount
 	config.SameUnstakedEntityCount = s.SameUnstakedEntityMempoolCount
+	config.MaxOpsAllowedUnstakedEntity = s.MaxOpsAllowedUnstakedEntity
+	config.ThrottledEntityCount = s.ThrottledEntityMempoolCount
+	config.ThrottledEntityLiveBlocks = s.ThrottledEntityLiveBlocks
+	config.ThrottledEntityBundleCount = s.ThrottledEntityBundleCount
+	config.MinInclusionRateDenominator = s.MinInclusionRateDenominator
+	config.ThrottlingSlack, config.BanSlack, config.BanOpsSeenPenalty = s.ThrottlingSlack, s.BanSlack, s.BanOpsSeenPenalty
 	config.MaxBytes = s.MaxSizeInBytes
+	config.MaxSecondsInPool = uint64(s.MaxTimeInPool / time.Second)
 	config.MinStake, config.MinUnstakeDelay = *minStake, minUnstakeDelay
+	if s.MinInclusionRateDenominator == 0 {
+		return config, badSetting("--min_inclusion_rate_denominator: have 0, want at least 1")
+	}
+	if s.MaxTimeInPool < 0 || s.MaxTimeInPool > 0 && s.MaxTimeInPool < time.Second {
+		return config, badSetting("--max_time_in_pool: have %s, want 0 or at least 1s", s.MaxTimeInPool)
+	}
 	var err error
 	if config.Allow, err = addresses("--allow_list", s.AllowList); err != nil {
 		return config, err
@@ -210,16 +270,41 @@ func (s poolSettings) config(minStake *uint256.Int, minUnstakeDelay uint64) (poo
 	return config, err
 }
 
+// check refuses zeros that would be taken for "the default".
+func (s validatorSettings) check() error {
+	for _, setting := range []struct {
+		flag  string
+		value uint64
+	}{
+		{"--max_verification_gas", s.MaxVerificationGas},
+		{"--pre_verification_overhead_gas", s.PreVerificationOverheadGas},
+		{"--max_userop_size", uint64(max(s.MaxUseropSize, 0))},
+		{"--max_context_size", uint64(max(s.MaxContextSize, 0))},
+		{"--validation_gas_slack", s.ValidationGasSlack},
+		{"--min_call_gas_limit", s.MinCallGasLimit},
+		{"--min_unstake_delay", s.MinUnstakeDelay},
+		{"--expiry_slack", s.ExpirySlack},
+		{"--expiry_block_slack", s.ExpiryBlockSlack},
+	} {
+		if setting.value == 0 {
+			return badSetting("%s: want at least 1", setting.flag)
+		}
+	}
+	return nil
+}
+
 func (s validatorSettings) config(minStake uint256.Int) validation.Config {
-	limits := erc7562.DefaultLimits()
-	limits.MaxVerificationGas = s.MaxVerificationGas
-	limits.MaxUserOpSize = s.MaxUseropSize
+	limits := erc7562.Limits{
+		MaxUserOpSize: s.MaxUseropSize, MaxContextSize: s.MaxContextSize,
+		MaxVerificationGas: s.MaxVerificationGas, ValidationGasSlack: s.ValidationGasSlack,
+	}
 	tracing := map[string]validation.Tracing{
 		"never": validation.TracingNever, "fallback": validation.TracingFallback, "always": validation.TracingAlways,
 	}
 	return validation.Config{
 		Tracing: tracing[s.Tracing], Unsafe: s.Unsafe, Stakes: erc7562.StakeLimits{MinStake: minStake, MinUnstakeDelay: s.MinUnstakeDelay},
 		Limits: limits, PreVerification: gas.PreVerification{OverheadGas: s.PreVerificationOverheadGas}, ExpirySlack: s.ExpirySlack,
+		ExpiryBlockSlack: s.ExpiryBlockSlack, MinCallGasLimit: s.MinCallGasLimit,
 	}
 }
 
