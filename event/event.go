@@ -164,10 +164,11 @@ type BundleReverted struct {
 
 // KeyUsed: a key has signed a transaction, or could not.
 type KeyUsed struct {
-	Signer common.Address
-	Kind   string // of the key: where it is kept
-	Took   time.Duration
-	Failed string // why it could not, without secrets; empty: it has signed
+	Signer   common.Address
+	Kind     string        // of the key: where it is kept
+	Took     time.Duration // with all attempts and the waits between them
+	Attempts int           // at whoever keeps it, over the network; 1 in this process
+	Failed   string        // why it could not, one of a closed set; empty: it has signed
 }
 
 // LeaseMoved: the right to use a key was won or lost.

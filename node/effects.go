@@ -181,7 +181,7 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		w.post(outcome)
 		return
 	}
-	tx, err := w.key.SignTx(ctx, w.bundleTx(e.Attempt, bundle), w.node.chainID())
+	tx, err := w.sign(ctx, w.bundleTx(e.Attempt, bundle))
 	if err != nil {
 		w.node.log.Error("signing a bundle failed", "signer", w.builder, "err", err)
 		w.post(outcome)
@@ -268,9 +268,9 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel, by route) {
 		return
 	}
 	to := w.key.Address()
-	tx, err := w.key.SignTx(ctx, types.NewTx(&types.DynamicFeeTx{
+	tx, err := w.sign(ctx, types.NewTx(&types.DynamicFeeTx{
 		ChainID: w.node.chainID(), Nonce: e.Nonce, GasTipCap: fees.MaxPriority.ToBig(), GasFeeCap: fees.MaxFee.ToBig(), Gas: params.TxGas, To: &to,
-	}), w.node.chainID())
+	}))
 	if err != nil {
 		w.node.log.Error("signing a cancellation failed", "signer", w.builder, "err", err)
 		w.post(outcome)

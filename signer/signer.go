@@ -1,20 +1,23 @@
-// Package signer holds the keys that sign bundle transactions.
+// Package signer holds the keys that sign bundle transactions, or reaches those who hold them.
 //
-// In: an unsigned transaction. Out: the same transaction, signed for a chain. A key never leaves this package: not in
-// a log line, an error, or a value that prints. It never decides what is signed.
+// In: an unsigned transaction. Out: the same transaction, signed for a chain. The keys are of one kind: raw private keys, a
+// BIP-39 mnemonic, encrypted keystore files, AWS KMS, or a remote signer that speaks Web3Signer's or Clef's JSON-RPC; [Open]
+// chooses by a [Config].
+//
+// It promises that a signed transaction is the one asked for, signed by the account asked for, whoever made the signature;
+// that every call ends; and that a key never leaves this package: not in a log line, an error, or a value that prints. It
+// never decides what is signed, and keeps no record of it.
 package signer
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"math/big"
-	"strings"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/crypto"
 )
 
 // Signer signs transactions of any type with one key.
@@ -25,61 +28,81 @@ type Signer interface {
 	SignTx(ctx context.Context, tx *types.Transaction, chainID *big.Int) (*types.Transaction, error)
 }
 
-// Errors of [ParsePrivateKeys]. They name the key by its position and never hold it.
-var (
-	ErrNoKeys       = errors.New("no signer private key given")
-	ErrBadKey       = errors.New("not a 32-byte secp256k1 private key in hex")
-	ErrDuplicateKey = errors.New("given twice; two senders must not share a key")
+// Kind is a kind of keys.
+type Kind string
+
+// The kinds of keys.
+const (
+	KindPrivateKey Kind = "private_key"
+	KindMnemonic   Kind = "mnemonic"
+	KindKeystore   Kind = "keystore"
+	KindKMS        Kind = "kms"
+	KindRemote     Kind = "remote"
 )
 
-// PrivateKey is a [Signer] over a raw key in memory.
-type PrivateKey struct {
-	key     *ecdsa.PrivateKey
-	address common.Address
+// Call is one signature that was asked for.
+type Call struct {
+	Signer   common.Address
+	Kind     Kind
+	Took     time.Duration // with all attempts and the waits between them
+	Attempts int           // 1 for a key in this process
+	Failure  Failure       // empty: signed
 }
 
-// NewPrivateKey wraps a key.
-func NewPrivateKey(key *ecdsa.PrivateKey) *PrivateKey {
-	return &PrivateKey{key: key, address: crypto.PubkeyToAddress(key.PublicKey)}
+// observerKey is the context key of an observer.
+type observerKey struct{}
+
+// WithObserver returns a context in which every signature that is asked for is told to observe, which must not
+// block. It travels with the call, so that whoever wraps a signer need not know of it.
+func WithObserver(ctx context.Context, observe func(Call)) context.Context {
+	return context.WithValue(ctx, observerKey{}, observe)
 }
 
-// ParsePrivateKeys reads hex keys, with or without 0x, in the order given.
-func ParsePrivateKeys(hexKeys []string) ([]Signer, error) {
-	if len(hexKeys) == 0 {
-		return nil, ErrNoKeys
+// tell hands a call to the context's observer.
+func tell(ctx context.Context, call Call) {
+	if observe, ok := ctx.Value(observerKey{}).(func(Call)); ok {
+		observe(call)
 	}
-	signers := make([]Signer, 0, len(hexKeys))
-	position := make(map[common.Address]int, len(hexKeys))
-	for i, text := range hexKeys {
-		key, err := crypto.HexToECDSA(strings.TrimPrefix(strings.TrimSpace(text), "0x"))
-		if err != nil {
-			// The library's error may quote a character of the key, so it is not wrapped.
-			return nil, fmt.Errorf("signer private key %d: %w", i+1, ErrBadKey)
-		}
-		s := NewPrivateKey(key)
-		if first, taken := position[s.address]; taken {
-			return nil, fmt.Errorf("signer private keys %d and %d: %w", first, i+1, ErrDuplicateKey)
-		}
-		position[s.address] = i + 1
-		signers = append(signers, s)
-	}
-	return signers, nil
 }
 
-// Address implements [Signer].
-func (s *PrivateKey) Address() common.Address { return s.address }
+// Failure is why no signature came.
+type Failure string
 
-// SignTx implements [Signer].
-func (s *PrivateKey) SignTx(_ context.Context, tx *types.Transaction, chainID *big.Int) (*types.Transaction, error) {
-	signed, err := types.SignTx(tx, types.LatestSignerForChainID(chainID), s.key)
+// The failures.
+const (
+	Throttled   Failure = "throttled"    // asked too often
+	Denied      Failure = "denied"       // by the signer's own rules or rights
+	TimedOut    Failure = "timed_out"    // no answer in time
+	Unavailable Failure = "unavailable"  // not reached, or out of order
+	Refused     Failure = "refused"      // the transaction itself cannot be signed
+	WrongAnswer Failure = "wrong_answer" // an answer that is not the signature asked for
+)
+
+// Errors about signatures.
+var (
+	// ErrWrongSignature says that a signature was not made by the signer's key over this transaction.
+	ErrWrongSignature = errors.New("the signature is not the signer's for this transaction")
+	// ErrOtherChain says that a transaction names another chain than the one it is to be signed for.
+	ErrOtherChain = errors.New("the transaction is for another chain")
+)
+
+// signDigest signs the transaction's hash with sign, which returns a signature [R || S || V] with V 0 or 1, and checks that
+// the account's key made it.
+func signDigest(tx *types.Transaction, chainID *big.Int, account common.Address, sign func(digest common.Hash) ([]byte, error)) (*types.Transaction, error) {
+	if tx.Type() != types.LegacyTxType && tx.ChainId().Cmp(chainID) != 0 {
+		return nil, fmt.Errorf("sign transaction of %s: %w: have %s, want %s", account, ErrOtherChain, tx.ChainId(), chainID)
+	}
+	rules := types.LatestSignerForChainID(chainID)
+	signature, err := sign(rules.Hash(tx))
 	if err != nil {
-		return nil, fmt.Errorf("sign transaction of %s: %w", s.address, err)
+		return nil, fmt.Errorf("sign transaction of %s: %w", account, err)
+	}
+	signed, err := tx.WithSignature(rules, signature)
+	if err != nil {
+		return nil, fmt.Errorf("sign transaction of %s: %w", account, err)
+	}
+	if from, err := types.Sender(rules, signed); err != nil || from != account {
+		return nil, fmt.Errorf("sign transaction of %s: %w", account, ErrWrongSignature)
 	}
 	return signed, nil
 }
-
-// String prints the address: a key in a struct that is logged must not show.
-func (s *PrivateKey) String() string { return s.address.Hex() }
-
-// GoString is what %#v prints; without it the key's fields would show.
-func (s *PrivateKey) GoString() string { return "signer.PrivateKey(" + s.address.Hex() + ")" }

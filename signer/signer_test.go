@@ -7,9 +7,7 @@ import (
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
-	"github.com/holiman/uint256"
 )
 
 const (
@@ -75,26 +73,6 @@ func TestEveryTransactionTypeIsSignedForItsChain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chainID := big.NewInt(1337)
-	id := uint256.NewInt(1337)
-	to := common.Address{1}
-	for name, tx := range map[string]*types.Transaction{
-		"legacy":      types.NewTx(&types.LegacyTx{To: &to, Gas: 21000, GasPrice: big.NewInt(1)}),
-		"access list": types.NewTx(&types.AccessListTx{ChainID: chainID, To: &to, Gas: 21000, GasPrice: big.NewInt(1)}),
-		"1559":        types.NewTx(&types.DynamicFeeTx{ChainID: chainID, To: &to, Gas: 21000, GasFeeCap: big.NewInt(2), GasTipCap: big.NewInt(1)}),
-		"7702": types.NewTx(&types.SetCodeTx{
-			ChainID: id, To: to, Gas: 60000, GasFeeCap: uint256.NewInt(2), GasTipCap: uint256.NewInt(1),
-			AuthList: []types.SetCodeAuthorization{{ChainID: *id, Address: to}},
-		}),
-	} {
-		signed, err := signers[0].SignTx(t.Context(), tx, chainID)
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-			continue
-		}
-		from, err := types.Sender(types.LatestSignerForChainID(chainID), signed)
-		if err != nil || from != signers[0].Address() {
-			t.Errorf("%s: recovered %s (%v), want %s", name, from, err, signers[0].Address())
-		}
-	}
+	checkSigns(t, signers[0])
+	checkOtherChain(t, signers[0])
 }

@@ -85,10 +85,12 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 	case event.KeyUsed:
 		if e.Failed != "" {
 			return slog.LevelError, "key could not sign", []slog.Attr{
-				address("signer", e.Signer), slog.String("kind", e.Kind), slog.Duration("took", e.Took), slog.String("err", e.Failed),
+				address("signer", e.Signer), slog.String("kind", e.Kind), slog.Duration("took", e.Took), slog.Int("attempts", e.Attempts), slog.String("err", e.Failed),
 			}
 		}
-		return slog.LevelDebug, "key signed", []slog.Attr{address("signer", e.Signer), slog.String("kind", e.Kind), slog.Duration("took", e.Took)}
+		return slog.LevelDebug, "key signed", []slog.Attr{
+			address("signer", e.Signer), slog.String("kind", e.Kind), slog.Duration("took", e.Took), slog.Int("attempts", e.Attempts),
+		}
 	case event.LeaseMoved:
 		return slog.LevelInfo, "lease moved", []slog.Attr{
 			address("signer", e.Signer), slog.Bool("held", e.Held), slog.Uint64("fence", e.Fence), slog.String("cause", e.Cause),

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"baler/signer"
+
 	"github.com/BurntSushi/toml"
 	"github.com/agnivade/levenshtein"
 	"github.com/alecthomas/kong"
@@ -45,6 +47,9 @@ func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 	if err != nil {
 		return badSetting("config file %s: %w", path, err)
 	}
+	if err := checkSecrets(string(path), ctx.Flags(), values); err != nil {
+		return err
+	}
 	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		// To kong the environment is a default, which what a resolver finds replaces: so find nothing then.
 		for _, name := range flag.Envs {
@@ -54,6 +59,23 @@ func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 		}
 		return values[flag.Name], nil
 	}))
+	return nil
+}
+
+// checkSecrets refuses a file that holds secrets and can be read by others than its owner. A setting is a secret by its tag.
+func checkSecrets(path string, flags []*kong.Flag, values map[string]any) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return badSetting("config file: %w", err)
+	}
+	for _, flag := range flags {
+		if _, given := values[flag.Name]; !given || !flag.Tag.Has("secret") {
+			continue
+		}
+		if err := signer.CheckPrivate(info); err != nil {
+			return badSetting("config file %s: it holds %s, and %w", path, flag.Name, err)
+		}
+	}
 	return nil
 }
 

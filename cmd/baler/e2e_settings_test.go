@@ -35,6 +35,13 @@ func TestWrongSettingsAreOneLineAndExitCodeTwo(t *testing.T) {
 		}
 		return path
 	}
+	open := func(name, text string) string { // to all
+		path := file(name, text)
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
 	node := func(args ...string) []string {
 		return append([]string{"node", "--node_http=" + chain.HTTPURL(), "--signer_private_keys=" + testKey, "--rpc_addr=127.0.0.1:0"}, args...)
 	}
@@ -50,6 +57,10 @@ func TestWrongSettingsAreOneLineAndExitCodeTwo(t *testing.T) {
 		"no key":               {[]string{"node", "--node_http=" + chain.HTTPURL()}, "--signer_private_keys"},
 		"half a key":           {[]string{"node", "--node_http=" + chain.HTTPURL(), "--signer_private_keys=" + testKey[:40]}, "--signer_private_keys"},
 		"key twice":            {node("--signer_private_keys=" + testKey + "," + testKey), "--signer_private_keys"},
+		"keys of two kinds":    {node("--signer_mnemonic=" + strings.Repeat("abandon ", 11) + "about"), "--signer_private_keys (or _file) and --signer_mnemonic (or _file)"},
+		"KMS without leases":   {[]string{"node", "--node_http=" + chain.HTTPURL(), "--signer_kms_key_ids=alias/bundler"}, "--signer_kms_single_process"},
+		"key file for all":     {[]string{"node", "--node_http=" + chain.HTTPURL(), "--signer_private_key_file=" + open("keys", testKey)}, "open to others"},
+		"key in file for all":  {[]string{"node", "--config=" + open("baler.toml", "signer_private_keys = [\""+testKey+"\"]\n")}, "it holds signer-private-keys"},
 		"more senders":         {node("--num_signers=2"), "--num_signers"},
 		"negative senders":     {node("--num_signers=-1"), "--num_signers"},
 		"EntryPoint version":   {node("--entry_point=0.5"), "--entry_point"},

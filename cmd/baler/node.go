@@ -3,17 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
-
-	"baler/signer"
 )
 
 // nodeCommand runs the bundler against a node.
 type nodeCommand struct {
-	NodeHTTP          string   `help:"URL of the node's JSON-RPC over HTTP." name:"node-http" placeholder:"URL" group:"Node"`
-	NodeWS            string   `help:"URL of the node's WebSocket, for new heads; without it heads are polled." name:"node-ws" placeholder:"URL" group:"Node"`
-	SignerPrivateKeys []string `help:"Private keys in hex, one bundle sender each. Better given as BALER_SIGNER_PRIVATE_KEYS." placeholder:"KEY" group:"Bundle senders"`
+	NodeHTTP string `help:"URL of the node's JSON-RPC over HTTP." name:"node-http" placeholder:"URL" group:"Node"`
+	NodeWS   string `help:"URL of the node's WebSocket, for new heads; without it heads are polled." name:"node-ws" placeholder:"URL" group:"Node"`
 
+	Keys          keySettings `embed:"" group:"Keys"`
 	storeSettings `group:"Store"`
 	entryPointSettings
 	bundlerSettings
@@ -24,9 +21,9 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	if c.NodeHTTP == "" {
 		return badSetting("--node_http is missing: the URL of the node, such as http://127.0.0.1:8545")
 	}
-	keys, err := signer.ParsePrivateKeys(splitKeys(c.SignerPrivateKeys))
+	keys, err := c.Keys.open(ctx, false)
 	if err != nil {
-		return badSetting("--signer_private_keys: %w", err)
+		return err
 	}
 	if keys, err = c.Senders.choose(keys); err != nil {
 		return err
@@ -54,13 +51,4 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	}
 	log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
 	return errors.Join(b.wait(), kept.Close())
-}
-
-// splitKeys takes keys separated by commas or white space, as files and environments have them.
-func splitKeys(given []string) []string {
-	var keys []string
-	for _, text := range given {
-		keys = append(keys, strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })...)
-	}
-	return keys
 }

@@ -13,16 +13,16 @@ import (
 // relaySettings say how transactions are submitted.
 type relaySettings struct {
 	TxSenderKind          string   `help:"raw: eth_sendRawTransaction; conditional: eth_sendRawTransactionConditional; flashbots, bloxroute; private: another endpoint." enum:"raw,conditional,flashbots,bloxroute,private" default:"raw"`
-	TxSenderURL           []string `help:"Endpoints to submit to instead of the node; the further ones are asked when one fails." name:"tx-sender-url" placeholder:"URL"`
+	TxSenderURL           []string `help:"Endpoints to submit to instead of the node; the further ones are asked when one fails." name:"tx-sender-url" placeholder:"URL" secret:""`
 	TxSenderHedgeMillis   uint64   `help:"Ask the next endpoint too when one has not answered for so long, in milliseconds; 0: only when it fails." default:"0"`
-	TxSenderAuthorization string   `help:"Authorization header of bloXroute or of a private endpoint. Better given as BALER_TX_SENDER_AUTHORIZATION." placeholder:"VALUE"`
+	TxSenderAuthorization string   `help:"Authorization header of bloXroute or of a private endpoint. Better given as BALER_TX_SENDER_AUTHORIZATION." placeholder:"VALUE" secret:""`
 	TxSenderPrivateMethod string   `help:"Method of a private endpoint: eth_sendPrivateRawTransaction or eth_sendRawTransaction." placeholder:"METHOD"`
-	FlashbotsAuthKey      string   `help:"Key that signs requests to Flashbots; it holds no funds. Better given as BALER_FLASHBOTS_AUTH_KEY." placeholder:"KEY"`
+	FlashbotsAuthKey      string   `help:"Key that signs requests to Flashbots; it holds no funds. Better given as BALER_FLASHBOTS_AUTH_KEY." placeholder:"KEY" secret:""`
 	FlashbotsBuilders     []string `help:"Builders that may include our transactions. Default: the relay's." placeholder:"NAME"`
 	FlashbotsFast         bool     `help:"Share transactions with all registered builders."`
-	FlashbotsStatusURL    string   `help:"Prefix of the status API. Default: the public one." name:"flashbots-status-url" placeholder:"URL"`
+	FlashbotsStatusURL    string   `help:"Prefix of the status API. Default: the public one." name:"flashbots-status-url" placeholder:"URL" secret:""`
 	RacedTxSenderKind     string   `help:"Where bundles go whose operations rivals have been seen to take, in bundles of their own: none: the usual way; conditional, flashbots, bloxroute, private: as in tx_sender_kind, with its other settings." enum:"none,conditional,flashbots,bloxroute,private" default:"none"`
-	RacedTxSenderURL      []string `help:"Endpoints for them; as tx_sender_url." name:"raced-tx-sender-url" placeholder:"URL"`
+	RacedTxSenderURL      []string `help:"Endpoints for them; as tx_sender_url." name:"raced-tx-sender-url" placeholder:"URL" secret:""`
 	ConditionalMaxSlots   int      `help:"Most storage conditions of a conditional transaction; 0: the default." default:"0"`
 }
 

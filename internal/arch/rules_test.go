@@ -26,6 +26,7 @@ func way() []layer {
 		{[]string{"bundlesender"}, "decides what is sent, replaced and cancelled"},
 		{[]string{"journal", "internal/senderrun"}, "writes down what the bundle sender did, and repeats it; a random life for it, in tests"},
 		{[]string{"aggregator/bls"}, "signatures that add up, on a curve; knows nothing of operations"},
+		{[]string{"internal/fakekms"}, "a KMS to sign with, in tests"},
 		{[]string{"signer", "txsender", "aggregator", "chain", "store"}, "adapters to keys, relays, nodes and disks"},
 		{[]string{"edge"}, "what stands between the network and a handler; knows nothing of operations"},
 		{[]string{"rpc"}, "declares the backend it serves; the shell implements it"},
