@@ -10,6 +10,8 @@ FUZZ ?= 20000x
 # Which benchmarks run: a regular expression.
 BENCH ?= .
 ARGS ?=
+# Set: measure other bundlers too.
+PEERS ?=
 
 .PHONY: help
 help: ## Print this list
@@ -28,7 +30,7 @@ build: ## Build bin/baler
 	go build -trimpath -o bin/baler ./cmd/baler
 
 ##@ Test
-.PHONY: test deps vet unit fuzz clients faults bench
+.PHONY: test deps vet unit fuzz clients faults
 # One after another: each step is heavy enough to use every core by itself.
 test: ## Everything: install what the tests need, then vet, tests with the race detector, fuzzing, real clients
 	@$(MAKE) deps
@@ -56,7 +58,14 @@ clients: ## viem and permissionless.js against a `baler dev` process
 faults: ## The tests with faults at full size: 4 senders, 500 operations each, one fault after the other
 	BALER_FAULT_OPS=2000 go test -count=1 -parallel=1 -timeout=60m -v -run='TestFaultsLoseNothing|TestKillsAtRandom' ./cmd/baler
 
-bench: ## Benchmarks with allocations (BENCH=Validate for some)
+##@ Measure
+.PHONY: bench gobench
+bench: build ## The whole program under load, beside Alto with PEERS=1 (ARGS="--scenarios burst --signers 4")
+	go build -o bin/bench ./test/bench
+	$(if $(PEERS),cd test/bench/alto && npm ci --no-audit --no-fund --loglevel=error)
+	bin/bench $(if $(PEERS),--alto test/bench/alto) $(ARGS)
+
+gobench: ## Go benchmarks with allocations (BENCH=Validate for some)
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 
 ##@ Check and change the code

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/big"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -242,3 +243,12 @@ func (c *Chain) Head() *types.Header { return types.CopyHeader(c.eth.BlockChain(
 
 // InPool reports whether the node's pool holds the transaction, executable or not.
 func (c *Chain) InPool(hash common.Hash) bool { return c.eth.TxPool().Has(hash) }
+
+// Handler returns the node's JSON-RPC over HTTP, for a server of the caller's that looks at requests before the node does.
+func (c *Chain) Handler() (http.Handler, error) {
+	server, err := c.stack.RPCHandler()
+	if err != nil {
+		return nil, fmt.Errorf("devchain: %w", err)
+	}
+	return server, nil
+}

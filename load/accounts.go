@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum"
@@ -147,27 +148,14 @@ func (r *run) fund(ctx context.Context, accounts []*account) error {
 	if err := payer.begin(ctx, r.fees.get); err != nil {
 		return err
 	}
-	var hashes []common.Hash
-	pay := func(to common.Address, value *uint256.Int, data []byte) error {
-		hash, err := payer.pay(ctx, to, value, data)
-		hashes = append(hashes, hash)
+	calls := make([]innerCall, len(addresses))
+	for i, address := range addresses {
+		calls[i] = innerCall{to: address, value: each}
+	}
+	const most = 200 // transfers in one transaction: below 16.7 million gas, EIP-7825's limit
+	hashes, err := payer.payAll(ctx, r.cfg.Multicall3, calls, most)
+	if err != nil {
 		return err
-	}
-	if r.cfg.Multicall3 != (common.Address{}) {
-		const most = 200 // transfers in one transaction: below 16.7 million gas, EIP-7825's limit
-		for len(addresses) > 0 {
-			part := addresses[:min(most, len(addresses))]
-			addresses = addresses[len(part):]
-			total := new(uint256.Int).Mul(each, uint256.NewInt(uint64(len(part))))
-			if err := pay(r.cfg.Multicall3, total, encodeAggregate3Value(part, each)); err != nil {
-				return err
-			}
-		}
-	}
-	for _, address := range addresses {
-		if err := pay(address, each, nil); err != nil {
-			return err
-		}
 	}
 	return r.awaitTransactions(ctx, hashes)
 }
@@ -209,6 +197,33 @@ func (p *payer) pay(ctx context.Context, to common.Address, value *uint256.Int, 
 	}
 	p.nonce++
 	return tx.Hash(), nil
+}
+
+// payAll makes the calls, so many in one transaction, or each in its own where there is no Multicall3.
+func (p *payer) payAll(ctx context.Context, multicall3 common.Address, calls []innerCall, most int) (hashes []common.Hash, err error) {
+	pay := func(call innerCall) error {
+		hash, err := p.pay(ctx, call.to, call.value, call.data)
+		hashes = append(hashes, hash)
+		return err
+	}
+	if multicall3 == (common.Address{}) {
+		for _, call := range calls {
+			if err := pay(call); err != nil {
+				return nil, err
+			}
+		}
+		return hashes, nil
+	}
+	for part := range slices.Chunk(calls, most) {
+		total := new(uint256.Int)
+		for _, call := range part {
+			total.Add(total, call.value)
+		}
+		if err := pay(innerCall{to: multicall3, value: total, data: encodeAggregate3Value(part)}); err != nil {
+			return nil, err
+		}
+	}
+	return hashes, nil
 }
 
 var errNotMined = errors.New("not mined in time")

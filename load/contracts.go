@@ -60,17 +60,21 @@ func encodePaymasterGetHash(op *userop.UserOperation) []byte {
 	return op.AppendABI(joined(selector(name), word64(0x60), word64(0), word64(0)))
 }
 
-// encodeAggregate3Value is Multicall3.aggregate3Value with a plain transfer of value wei to each account, none of
-// which may fail.
-func encodeAggregate3Value(accounts []common.Address, value *uint256.Int) []byte {
-	n := uint64(len(accounts))
-	data := joined(selector("aggregate3Value((address,bool,uint256,bytes)[])"), word64(0x20), word64(n))
-	const tuple = 5 * 32 // target, allowFailure, value, offset of callData, its length 0
-	for i := range n {
-		data = append(data, word64(n*32+i*tuple)...)
+// innerCall is one call of Multicall3; none may fail.
+type innerCall struct {
+	to    common.Address
+	value *uint256.Int
+	data  []byte
+}
+
+// encodeAggregate3Value is Multicall3.aggregate3Value.
+func encodeAggregate3Value(calls []innerCall) []byte {
+	offsets, tuples := []byte(nil), []byte(nil)
+	for _, call := range calls {
+		offsets = append(offsets, word64(uint64(32*len(calls)+len(tuples)))...)
+		padding := make([]byte, (32-len(call.data)%32)%32)
+		tuples = append(tuples, joined(wordAddress(call.to), word64(0), word(call.value), word64(0x80),
+			word64(uint64(len(call.data))), call.data, padding)...)
 	}
-	for _, account := range accounts {
-		data = append(data, joined(wordAddress(account), word64(0), word(value), word64(0x80), word64(0))...)
-	}
-	return data
+	return joined(selector("aggregate3Value((address,bool,uint256,bytes)[])"), word64(0x20), word64(uint64(len(calls))), offsets, tuples)
 }

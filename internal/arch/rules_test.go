@@ -33,7 +33,7 @@ func way() []layer {
 		{[]string{"node"}, "the shell: every goroutine of the pipeline"},
 		{[]string{"remote", "telemetry", "dashboard"}, "other ways into and out of the shell"},
 		{[]string{"load", "devchain"}, "a client that knows only URLs, and a chain for development"},
-		{[]string{"cmd/baler"}, "wires it all"},
+		{[]string{"cmd/baler", "test/bench"}, "wires it all; measures it all"},
 		{[]string{"internal/arch"}, "tests only"},
 	}
 }
@@ -66,7 +66,7 @@ func banned() map[string]string {
 // by its caller.
 func shells() []string {
 	return []string{
-		"node", "chain", "signer", "txsender", "remote", "dashboard", "edge", "rpc", "devchain", "load", "cmd/baler",
+		"node", "chain", "signer", "txsender", "remote", "dashboard", "edge", "rpc", "devchain", "load", "cmd/baler", "test/bench",
 	}
 }
 
@@ -76,7 +76,7 @@ func clockReads() []string {
 }
 
 // devchainUsers may import devchain outside tests: it links a whole geth, which the bundler itself must not need.
-func devchainUsers() []string { return []string{"cmd/baler"} }
+func devchainUsers() []string { return []string{"cmd/baler", "test/bench"} }
 
 // rooms are the folders of the layout; the ones without code yet say so in their package comment.
 func rooms() []string {

@@ -122,7 +122,7 @@ func TestEveryRoomExistsAndSaysWhatItIs(t *testing.T) {
 		}
 		want := "Package " + p.Name + " "
 		if p.Name == "main" {
-			want = "Command baler "
+			want = "Command " + filepath.Base(p.ImportPath) + " "
 		}
 		if !strings.HasPrefix(comment, want) {
 			t.Errorf("package %s: have comment %.40q, want one that begins with %q", p.rel(), comment, want)
