@@ -3,6 +3,8 @@ package chain
 import (
 	"math/big"
 
+	"baler/datafee"
+
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
 )
@@ -17,11 +19,19 @@ type Spec struct {
 	// MaxBundleFee is the most a bundle transaction may cost, MaxCancellationSpend the most one cancellation may.
 	MaxBundleFee         uint256.Int
 	MaxCancellationSpend uint256.Int
+	// DataFees says how a transaction pays for its data, beside the gas of its execution.
+	DataFees datafee.Kind
 }
 
 // SpecOf returns the spec of a chain. One that is not known gets Ethereum's numbers, which are the most careful where a
 // coin is worth less, and no more than a budget where it is worth as much.
 func SpecOf(chainID uint64) Spec {
+	spec := budgetsOf(chainID)
+	spec.DataFees = dataFeesOf(chainID)
+	return spec
+}
+
+func budgetsOf(chainID uint64) Spec {
 	ethereum := budgets("ethereum", 2_000, 2_000, 50)
 	switch chainID {
 	case 1:
@@ -47,6 +57,27 @@ func SpecOf(chainID uint64) Spec {
 	default:
 		ethereum.Name = "unknown"
 		return ethereum
+	}
+}
+
+// dataFeesOf returns how the rollups that are known charge for data. Of the OP stack's chains those with fees of their own
+// making, as Mantle are left out.
+func dataFeesOf(chainID uint64) datafee.Kind {
+	switch chainID {
+	case 10, 11155420, // OP mainnet and Sepolia
+		8453, 84532, // Base
+		130, 1301, // Unichain
+		252,       // Fraxtal
+		288,       // Boba
+		480, 4801, // World Chain
+		1135, 1868, // Lisk, Soneium
+		34443, 57073, // Mode, Ink
+		7777777, 60808: // Zora, BOB
+		return datafee.OPStack
+	case 42161, 42170, 421614: // Arbitrum One, Nova and Sepolia
+		return datafee.Arbitrum
+	default:
+		return datafee.None
 	}
 }
 

@@ -2,6 +2,7 @@ package estimation
 
 import (
 	"crypto/ecdsa"
+	"maps"
 	"math/big"
 	"testing"
 
@@ -35,7 +36,16 @@ type harness struct {
 
 func newHarness(t testing.TB) *harness {
 	t.Helper()
-	alloc := make(types.GenesisAlloc)
+	return newHarnessWith(t, nil)
+}
+
+// newHarnessWith adds accounts to the chain's first block.
+func newHarnessWith(t testing.TB, more types.GenesisAlloc) *harness {
+	t.Helper()
+	alloc := maps.Clone(more)
+	if alloc == nil {
+		alloc = make(types.GenesisAlloc)
+	}
 	for _, v := range []userop.Version{userop.V06, userop.V07} {
 		alloc[chargingPaymaster(v)] = types.Account{Balance: new(big.Int), Nonce: 1, Code: chargingPaymasterCode(v)}
 	}
@@ -370,7 +380,7 @@ func (h *harness) mustEstimate(op *userop.UserOperation) *Estimate {
 // works runs a complete operation locally, at the head, with a sender that has to pay now.
 func (h *harness) works(op *userop.UserOperation) bool {
 	h.t.Helper()
-	prepared, err := prepare(h.t.Context(), h.estimator.source, h.chain.Head(), entryPoint(op.Version), op, nil)
+	prepared, err := h.estimator.prepare(h.t.Context(), h.chain.Head(), entryPoint(op.Version), op, nil, h.estimator.quote(entryPoint(op.Version), op))
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -11,6 +11,7 @@
 //     use: 63/64 (EIP-150) and contracts that look at the gas left are accounted for. A limit works if the operation
 //     does the same as with ample gas, down to which inner calls fail;
 //   - an operation with exactly these limits executes: that is tried before they are returned;
+//   - preVerificationGas pays for the data on chains that charge for it ([Config.DataFees]), whatever the signature will be;
 //   - lack of funds never fails an estimation: the payer has what the operation may cost, in the run's state only.
 //
 // It checks no ERC-7562 rule, no fee and no reputation; that is done when the operation is sent.
@@ -21,6 +22,7 @@ import (
 	"context"
 	"fmt"
 
+	"baler/datafee"
 	"baler/entrypoint"
 	"baler/evm"
 	"baler/gas"
@@ -37,6 +39,11 @@ import (
 // Config is what an operator may choose. The zero value of a field means its default.
 type Config struct {
 	PreVerification gas.PreVerification
+	// DataFees tells what data costs on the chain, which is part of preVerificationGas; nil: nothing.
+	DataFees *datafee.Oracle
+	// DataFeeMarginPercent is added to what data costs, because L1's prices change between the estimate and the bundle;
+	// default 25, two blocks' greatest rise of L1's base fee.
+	DataFeeMarginPercent uint64
 
 	// MaxVerificationGas is MAX_VERIFICATION_GAS of ERC-7562: verification limits must be lower; default 500,000.
 	MaxVerificationGas uint64
@@ -63,6 +70,7 @@ func (c Config) withDefaults() Config {
 		{&c.MinCallGas, 9_100},
 		{&c.MaxCallGas, 15_000_000},
 		{&c.MaxPostOpGas, 1_000_000},
+		{&c.DataFeeMarginPercent, 25},
 	} {
 		if *field.value == 0 {
 			*field.value = field.standard
@@ -97,10 +105,11 @@ func New(source *evm.Source, cfg Config) *Estimator {
 // EstimateUserOperationGas returns the gas limits for op at the head's state, with the overrides applied to it.
 //
 // Limits in op that are given and not zero bound the search: if the operation does not work within them, the error
-// says how it fails. Fees that are given are used; without, the operation is run at one gwei. A paymaster's
-// postOp limit that is given (up to Config.MaxPostOpGas) is returned if it is greater than what was found, because a
-// postOp cannot be estimated reliably (ERC-7769). An absent signature is replaced by a well-formed one of 65 bytes. An EIP-7702 tuple counts as
-// signed by the sender.
+// says how it fails. Fees that are given are used; without, the operation is run at one gwei, and on a chain that charges
+// for data beside the gas price, the next base fee is what pays for it. A paymaster's postOp limit that is given
+// (up to Config.MaxPostOpGas) is returned if it is greater than what was found, because a postOp cannot be estimated
+// reliably (ERC-7769). An absent signature is replaced by a well-formed one of 65 bytes. An EIP-7702 tuple counts as signed
+// by the sender.
 //
 // Errors: *rejection.Rejection with the kinds of validation, or ExecutionReverted (with the revert data) if the
 // operation's call or its paymaster's postOp fails however much gas it gets; evm.IsStateError if state could not be
@@ -139,6 +148,7 @@ type search struct {
 	op    userop.UserOperation
 	bench bench
 
+	dataGas         uint64 // what the data costs, as preVerificationGas
 	verificationGas uint64 // what validation used with ample gas
 	postOp          bool   // the paymaster wants its postOp called
 }
@@ -154,12 +164,16 @@ func (e *Estimator) newSearch(
 	if !given.Signature && len(asked.Signature) == 0 {
 		s.op.Signature = dummySignature()
 	}
-	if asked.MaxFeePerGas.IsZero() {
-		s.price(defaultPrice) // without a price nobody would pay, and paying takes gas
-	}
-	prepared, err := prepare(ctx, e.source, head, ep, asked, overrides)
+	quote := e.quote(ep, &s.op)
+	prepared, err := e.prepare(ctx, head, ep, asked, overrides, quote)
 	if err != nil {
 		return nil, err
+	}
+	if s.dataGas, err = e.dataGas(ctx, head, asked, quote); err != nil {
+		return nil, err
+	}
+	if asked.MaxFeePerGas.IsZero() {
+		s.price(defaultPrice) // without a price nobody would pay, and paying takes gas
 	}
 	s.bench = bench{
 		ctx: ctx, view: e.source.View(head), entryPoint: ep, beneficiary: e.cfg.Beneficiary,
@@ -206,7 +220,7 @@ func (s *search) maxVerification(given bool, value uint64) uint64 {
 func (s *search) validation() error {
 	s.op.VerificationGasLimit = s.maxVerification(s.given.VerificationGasLimit, s.asked.VerificationGasLimit)
 	s.op.CallGasLimit = bound(s.given.CallGasLimit, s.asked.CallGasLimit, s.cfg.MinCallGas)
-	s.op.PreVerificationGas = s.cfg.PreVerification.Estimate(&s.op, 0)
+	s.op.PreVerificationGas = s.preVerificationGas(0)
 	separate := s.op.Paymaster != nil && s.op.Version.Packed()
 	if separate {
 		s.op.PaymasterVerificationGasLimit = s.maxVerification(s.given.PaymasterVerificationGasLimit, s.asked.PaymasterVerificationGasLimit)
@@ -353,7 +367,7 @@ const confirmations = 20
 // its own work included, or it takes the execution back ("prefund too low"); what is missing is added to the call's.
 func (s *search) confirm() error {
 	for range confirmations {
-		s.op.PreVerificationGas = s.cfg.PreVerification.Estimate(&s.op, s.verificationGas)
+		s.op.PreVerificationGas = s.preVerificationGas(s.verificationGas)
 		out, err := s.bench.execute(&s.op)
 		if err != nil {
 			return err

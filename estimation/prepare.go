@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 
+	"baler/datafee"
 	"baler/entrypoint"
 	"baler/evm"
 	"baler/rejection"
@@ -19,9 +20,11 @@ import (
 // the limits and fees the operation will have in the end, and paying takes more gas than not paying, so that is what
 // the estimate is for. Deposits are overridden, not written by the run, because a slot that the transaction has written
 // before costs less to write.
-func prepare(
-	ctx context.Context, source *evm.Source, head *types.Header, ep entrypoint.EntryPoint,
-	op *userop.UserOperation, overrides evm.Overrides,
+//
+// What the quote needs is read in the same round trip.
+func (e *Estimator) prepare(
+	ctx context.Context, head *types.Header, ep entrypoint.EntryPoint,
+	op *userop.UserOperation, overrides evm.Overrides, quote *datafee.Quote,
 ) (evm.Overrides, error) {
 	if err := overrides.Validate(); err != nil {
 		return nil, rejection.New(rejection.InvalidFields, "%s", err)
@@ -30,23 +33,27 @@ func prepare(
 	if prepared == nil {
 		prepared = make(evm.Overrides)
 	}
-	if err := delegate(source, op, prepared); err != nil {
+	if err := delegate(e.source, op, prepared); err != nil {
 		return nil, err
 	}
 
-	accounts := []common.Address{op.Sender, ep.Address, entrypoint.SenderCreator(ep.Version)}
 	payer := op.Sender
 	if op.Paymaster != nil {
 		payer = *op.Paymaster
-		accounts = append(accounts, payer)
-	}
-	if op.Factory != nil && !op.IsEIP7702() {
-		accounts = append(accounts, *op.Factory)
 	}
 	slot := entrypoint.DepositSlot(ep.Version, payer)
-	nonce := entrypoint.NonceSlot(ep.Version, op.Sender, op.NonceKey())
-	view := source.View(head)
-	if err := view.Prefetch(ctx, accounts, map[common.Address][]common.Hash{ep.Address: {slot, nonce}}); err != nil {
+	first := &evm.ReadSet{
+		Accounts: map[common.Address]evm.AccountRead{op.Sender: {}, ep.Address: {}, entrypoint.SenderCreator(ep.Version): {}, payer: {}},
+		Slots: map[evm.Slot]common.Hash{
+			{Account: ep.Address, Key: slot}: {},
+			{Account: ep.Address, Key: entrypoint.NonceSlot(ep.Version, op.Sender, op.NonceKey())}: {},
+		},
+	}
+	if op.Factory != nil && !op.IsEIP7702() {
+		first.Accounts[*op.Factory] = evm.AccountRead{}
+	}
+	view := e.source.View(head)
+	if err := view.PrefetchReads(ctx, []*evm.ReadSet{first, e.cfg.DataFees.Reads()}, quote.Questions()...); err != nil {
 		return nil, err
 	}
 

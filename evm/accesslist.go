@@ -2,12 +2,12 @@ package evm
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/ethereum/go-ethereum/rpc"
 )
 
 // accessLists is what is known of the node's eth_createAccessList. It is safe for concurrent use.
@@ -28,52 +28,34 @@ type accessListMessage struct {
 	Authorizations []types.SetCodeAuthorization `json:"authorizationList,omitempty"`
 }
 
-// rider is a question that travels in the round trip of a read, and whose failure does not matter to the read.
-type rider struct {
-	msg    accessListMessage
-	answer struct {
-		AccessList types.AccessList `json:"accessList"`
-	}
-	failed bool
-}
-
-func (r *rider) elems(at blockRef) []rpc.BatchElem {
-	if r == nil {
-		return nil
-	}
-	return []rpc.BatchElem{{Method: "eth_createAccessList", Args: []any{r.msg, at}, Result: &r.answer}}
-}
-
-// answered takes what came of the rider's request.
-func (r *rider) answered(elems []rpc.BatchElem) {
-	if r != nil {
-		r.failed = elems[0].Error != nil
-	}
-}
-
 // PrefetchCall is [View.PrefetchReads], with all that the message is going to read: the node is asked for the message's access
 // list in the round trip of the read, and what the list names besides is read in a second one. So a run of the message
 // finds its state in two round trips, three if its reads depend on what the block after the view's has. Where the node has
 // no eth_createAccessList it is the plain PrefetchReads.
-func (v *View) PrefetchCall(ctx context.Context, sets []*ReadSet, m Message) error {
+func (v *View) PrefetchCall(ctx context.Context, sets []*ReadSet, m Message, questions ...*Question) error {
 	lists := &v.source.lists
 	if lists.failures.Load() >= maxListFailures {
-		return v.PrefetchReads(ctx, sets)
+		return v.PrefetchReads(ctx, sets, questions...)
 	}
 	var want keys
 	for _, set := range sets {
 		v.keysToCompare(set, &want)
 	}
-	r := &rider{msg: accessListMessage{From: m.From, To: m.To, Gas: hexutil.Uint64(m.Gas), Input: m.Data, Authorizations: m.Authorizations}}
-	if err := v.load(ctx, want, r); err != nil {
+	var answer struct {
+		AccessList types.AccessList `json:"accessList"`
+	}
+	list := NewQuestion(&answer, "eth_createAccessList", accessListMessage{
+		From: m.From, To: m.To, Gas: hexutil.Uint64(m.Gas), Input: m.Data, Authorizations: m.Authorizations,
+	})
+	if err := v.load(ctx, want, slices.Concat(questions, []*Question{list})); err != nil {
 		return err
 	}
-	if r.failed {
+	if !list.Answered() {
 		lists.failures.Add(1)
 		return nil
 	}
 	lists.failures.Store(0)
-	return v.load(ctx, v.listed(r.answer.AccessList), nil)
+	return v.load(ctx, v.listed(answer.AccessList), nil)
 }
 
 // listed returns the keys that an access list names, at most as many as a run may read.

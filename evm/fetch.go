@@ -30,13 +30,13 @@ type values struct {
 	slots    []common.Hash
 }
 
-// read asks the node for the keys, and what the rider asks, in one round trip: by calls of the state loader where the
+// read asks the node for the keys, and the questions, in one round trip: by calls of the state loader where the
 // node takes them, otherwise by single requests in as few batches as Options.BatchSize allows.
-func (s *Source) read(ctx context.Context, v *View, want keys, rider *rider) (values, Stats, error) {
+func (s *Source) read(ctx context.Context, v *View, want keys, questions []*Question) (values, Stats, error) {
 	if !s.loader.use(want) {
-		return s.readSingly(ctx, v, want, rider)
+		return s.readSingly(ctx, v, want, questions)
 	}
-	got, stats, err := s.readByCalls(ctx, v, want, rider)
+	got, stats, err := s.readByCalls(ctx, v, want, questions)
 	if !errors.Is(err, errLoader) {
 		return got, stats, err
 	}
@@ -56,7 +56,7 @@ type reply struct {
 
 // readSingly asks for every value by its own request. While it is not known whether the node takes the state loader's
 // calls, these travel with the requests, and are compared with the answers.
-func (s *Source) readSingly(ctx context.Context, v *View, want keys, rider *rider) (values, Stats, error) {
+func (s *Source) readSingly(ctx context.Context, v *View, want keys, questions []*Question) (values, Stats, error) {
 	at := blockRef{v.hash}
 	got := values{
 		accounts: make([]account, len(want.accounts)), nonces: make([]uint64, len(want.nonces)), slots: make([]common.Hash, len(want.slots)),
@@ -86,7 +86,7 @@ func (s *Source) readSingly(ctx context.Context, v *View, want keys, rider *ride
 		batch = append(batch, rpc.BatchElem{Method: "eth_getStorageAt", Args: []any{slot.Account, slot.Key, at}, Result: &slotReplies[i].slot})
 	}
 	probe := s.loader.probe(want, at)
-	stats, err := s.sendWith(ctx, batch, probe, rider, at)
+	stats, err := s.sendWith(ctx, batch, probe, questions, at)
 	if err != nil {
 		return values{}, stats, err
 	}
@@ -160,12 +160,12 @@ func decodeWord(s *string) (common.Hash, error) {
 	return word, nil
 }
 
-// sendWith sends required requests together with the loader's calls and the rider, whose failures are left in them.
-func (s *Source) sendWith(ctx context.Context, required []rpc.BatchElem, calls *loaderCalls, rider *rider, at blockRef) (Stats, error) {
-	optional := slices.Concat(calls.elems(), rider.elems(at))
+// sendWith sends required requests together with the loader's calls and questions, whose failures are left in them.
+func (s *Source) sendWith(ctx context.Context, required []rpc.BatchElem, calls *loaderCalls, questions []*Question, at blockRef) (Stats, error) {
+	optional := slices.Concat(calls.elems(), elemsOf(questions, at))
 	stats, err := s.send(ctx, required, optional)
 	n := copy(calls.elems(), optional)
-	rider.answered(optional[n:])
+	answered(questions, optional[n:])
 	return stats, err
 }
 
@@ -194,7 +194,7 @@ func (s *Source) send(ctx context.Context, required, optional []rpc.BatchElem) (
 		for i, elem := range batch {
 			switch {
 			case elem.Error == nil:
-			case isUnknownBlock(elem.Error):
+			case IsUnknownBlock(elem.Error):
 				again = append(again, i)
 			case i < len(required):
 				return stats, fmt.Errorf("%s: %w", elem.Method, elem.Error)
@@ -226,9 +226,9 @@ func (s *Source) sendChunk(ctx context.Context, batch []rpc.BatchElem, indices [
 	return nil
 }
 
-// isUnknownBlock reports whether a node's answer means that it has no such block: EIP-1898's code, or the words
+// IsUnknownBlock reports whether a node's answer means that it has no such block: EIP-1898's code, or the words
 // go-ethereum, Erigon, Nethermind, Besu and Reth use.
-func isUnknownBlock(err error) bool {
+func IsUnknownBlock(err error) bool {
 	const resourceNotFound = -32001
 	var coded rpc.Error
 	if errors.As(err, &coded) && coded.ErrorCode() == resourceNotFound {

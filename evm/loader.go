@@ -237,7 +237,7 @@ func loadedAccount(balance []byte, hash common.Hash) account {
 
 // readByCalls reads by the loader's calls, in one batch; code that has never been met and nonces are asked for singly
 // in the same batch. Only where an account's code has just changed into such as was never met, a second one is needed.
-func (s *Source) readByCalls(ctx context.Context, v *View, want keys, rider *rider) (values, Stats, error) {
+func (s *Source) readByCalls(ctx context.Context, v *View, want keys, questions []*Question) (values, Stats, error) {
 	at := blockRef{v.hash}
 	calls := newLoaderCalls(want.accounts, want.slots, at)
 	nonces := make([]*hexutil.Uint64, len(want.nonces))
@@ -252,7 +252,7 @@ func (s *Source) readByCalls(ctx context.Context, v *View, want keys, rider *rid
 			batch = append(batch, rpc.BatchElem{Method: "eth_getCode", Args: []any{addr, at}, Result: codes[addr]})
 		}
 	}
-	stats, err := s.sendWith(ctx, batch, calls, rider, at)
+	stats, err := s.sendWith(ctx, batch, calls, questions, at)
 	if err != nil {
 		return values{}, stats, err
 	}

@@ -64,13 +64,13 @@ func (v *View) cannotHaveChanged(addr common.Address, was *AccountRead) bool {
 }
 
 // PrefetchReads makes known, in one round trip for all of them together, what is to be known to compare the read sets
-// with the view's state: see [View.Compare].
-func (v *View) PrefetchReads(ctx context.Context, sets []*ReadSet) error {
+// with the view's state: see [View.Compare]. The questions are asked in the same round trip.
+func (v *View) PrefetchReads(ctx context.Context, sets []*ReadSet, questions ...*Question) error {
 	var want keys
 	for _, set := range sets {
 		v.keysToCompare(set, &want)
 	}
-	return v.load(ctx, want, nil)
+	return v.load(ctx, want, questions)
 }
 
 // Comparison is what is known of a read set at another block.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
 )
 
@@ -54,6 +55,9 @@ func (v *View) Hash() common.Hash { return v.hash }
 
 // Header returns the view's header. It must not be changed.
 func (v *View) Header() *types.Header { return v.header }
+
+// Config returns the fork rules of the view's chain. They must not be changed.
+func (v *View) Config() *params.ChainConfig { return v.source.cfg }
 
 // Stats returns what the view has asked of the node so far.
 func (v *View) Stats() Stats {
@@ -181,15 +185,15 @@ type pending struct {
 }
 
 // load makes sure that all keys are known. What another caller reads already is waited for; the rest is read here, in
-// one round trip, in which the rider travels too. If the other caller fails, for its own reasons (its context ended),
+// one round trip, in which the questions travel too. If the other caller fails, for its own reasons (its context ended),
 // its share is read again.
-func (v *View) load(ctx context.Context, want keys, rider *rider) error {
-	for want.len() > 0 || rider != nil {
+func (v *View) load(ctx context.Context, want keys, questions []*Question) error {
+	for want.len() > 0 || len(questions) > 0 {
 		mine, waits := v.claim(want)
-		if err := v.fetch(ctx, mine, rider); err != nil {
+		if err := v.fetch(ctx, mine, questions); err != nil {
 			return err
 		}
-		want, rider = keys{}, nil
+		want, questions = keys{}, nil
 		for _, w := range waits {
 			select {
 			case <-w.done:
@@ -244,11 +248,11 @@ func (v *View) claim(want keys) (mine claims, waits []pending) {
 
 // fetch reads the claimed keys and settles their entries. Entries that failed are forgotten before they are settled,
 // so that the next caller tries again.
-func (v *View) fetch(ctx context.Context, mine claims, rider *rider) error {
-	if mine.keys.len() == 0 && rider == nil {
+func (v *View) fetch(ctx context.Context, mine claims, questions []*Question) error {
+	if mine.keys.len() == 0 && len(questions) == 0 {
 		return nil
 	}
-	got, stats, err := v.source.read(ctx, v, mine.keys, rider)
+	got, stats, err := v.source.read(ctx, v, mine.keys, questions)
 	if err != nil {
 		err = v.fail(err)
 	}

@@ -26,7 +26,9 @@ type Bundle struct {
 	Measured uint64
 	// MeasuredCalls is the part of Measured that the operations' own calls and postOps used, where that is known.
 	MeasuredCalls uint64
-	// MarginPercent is added to Measured. Zero: DefaultMarginPercent.
+	// DataGas is what the transaction uses for its data on a chain that charges for it so (Arbitrum): before it begins.
+	DataGas uint64
+	// MarginPercent is added to Measured and DataGas. Zero: DefaultMarginPercent.
 	MarginPercent uint64
 	// Cap is the greatest limit allowed. Zero: MaxTransactionGas (EIP-7825).
 	Cap uint64
@@ -34,7 +36,7 @@ type Bundle struct {
 
 // GasLimit returns the gas limit of the bundle's transaction:
 //
-//	intrinsic + overhead and validation + Σ limits of the calls and postOps + reserve
+//	intrinsic + data + overhead and validation + Σ limits of the calls and postOps + reserve
 //
 // and at least the calldata floor of EIP-7623. Overhead and validation are what was measured, with a margin, less the
 // part of the calls. The calls count with their limits, not with what they used locally: an operation may behave
@@ -51,6 +53,7 @@ func (b Bundle) GasLimit() (uint64, error) {
 	limit = satAdd(limit, b.calls())
 	limit = satAdd(limit, b.reserve())
 	limit = satAdd(limit, IntrinsicGas(b.Tokens, b.Authorizations))
+	limit = satAdd(limit, b.withMargin(b.DataGas))
 	limit = max(limit, FloorGas(b.Tokens))
 
 	ceiling := b.Cap
@@ -66,18 +69,24 @@ func (b Bundle) GasLimit() (uint64, error) {
 // overhead is the execution gas outside the operations' own calls.
 func (b Bundle) overhead() uint64 {
 	if b.Measured != 0 {
-		margin := b.MarginPercent
-		if margin == 0 {
-			margin = DefaultMarginPercent
-		}
-		own := satSub(b.Measured, b.MeasuredCalls)
-		return satAdd(own, satMul(own/100+1, margin))
+		return b.withMargin(satSub(b.Measured, b.MeasuredCalls))
 	}
 	var sum uint64
 	for _, op := range b.Ops {
 		sum = satAdd(sum, satAdd(VerificationLimits(op), DefaultOverheadGas))
 	}
 	return sum
+}
+
+func (b Bundle) withMargin(measured uint64) uint64 {
+	margin := b.MarginPercent
+	if margin == 0 {
+		margin = DefaultMarginPercent
+	}
+	if measured == 0 {
+		return 0
+	}
+	return satAdd(measured, satMul(measured/100+1, margin))
 }
 
 // calls is what the operations' calls and postOps may use at most.

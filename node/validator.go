@@ -90,6 +90,7 @@ func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, ep e
 	}
 	answer := &proposer.BundleValidation{
 		ExecutionGas: result.ExecutionGas, CallGas: result.CallGas, GasUsed: result.GasUsed, Revenue: result.Revenue,
+		DataFee: result.DataCost.Fee, DataGas: result.DataCost.Gas,
 	}
 	for _, f := range result.Failed {
 		answer.Failed = append(answer.Failed, proposer.Failure{Index: f.Index, Rejection: f.Rejection, Culprit: f.Entity})

@@ -103,6 +103,8 @@ type fakeValidator struct {
 	deposits    map[common.Address]uint256.Int
 	callGas     uint64  // of each operation; 0: half its limits
 	revenue     float64 // times the cost; 0: 2
+	dataFee     uint256.Int
+	dataGas     uint64
 
 	validated []common.Address
 	ahead     []uint64
@@ -155,6 +157,7 @@ func (f *fakeValidator) ValidateBundle(_ context.Context, _ *types.Header, _ ent
 	}
 	price := fees.EffectivePrice(baseFee)
 	res.Revenue = *uint256.NewInt(uint64(float64(res.GasUsed) * times * float64(price.Uint64())))
+	res.DataFee, res.DataGas = f.dataFee, f.dataGas
 	return res, nil
 }
 

@@ -293,7 +293,7 @@ func (p *Proposer) assemble(req Request, ep entrypoint.EntryPoint, c *chooser, f
 		Fees:            fees,
 		Authorizations:  c.authorizations(),
 		Conditions:      c.conditions(),
-		ExpectedGasUsed: res.GasUsed,
+		ExpectedGasUsed: res.GasUsed + res.DataGas,
 		ExpectedRevenue: res.Revenue,
 	}
 	limit, err := gas.Bundle{
@@ -303,14 +303,17 @@ func (p *Proposer) assemble(req Request, ep entrypoint.EntryPoint, c *chooser, f
 		Measured:       res.ExecutionGas,
 		MeasuredCalls:  res.CallGas,
 		MarginPercent:  p.config.GasMarginPercent,
+		DataGas:        res.DataGas,
 		Cap:            c.limit(),
 	}.GasLimit()
 	if err != nil {
 		return nil, fmt.Errorf("bundle of %d operations: %w", len(ops), err)
 	}
 	b.GasLimit = limit
-	price := fees.EffectivePrice(req.BaseFee)
-	b.ExpectedCost = gas.Cost(res.GasUsed, price)
+	b.ExpectedCost = gas.Cost(b.ExpectedGasUsed, fees.EffectivePrice(req.BaseFee))
+	if _, over := b.ExpectedCost.AddOverflow(&b.ExpectedCost, &res.DataFee); over {
+		b.ExpectedCost.SetAllOne()
+	}
 	return b, nil
 }
 

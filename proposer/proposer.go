@@ -81,6 +81,8 @@ type BundleValidation struct {
 	CallGas      uint64      // the part of it used by the operations' own execution and postOp
 	GasUsed      uint64      // by the transaction, as its receipt would say
 	Revenue      uint256.Int // wei the EntryPoint pays to the beneficiary
+	DataFee      uint256.Int // wei that the transaction's data costs beside its gas, on chains that charge so
+	DataGas      uint64      // gas that the transaction uses for its data beside GasUsed, on chains that charge so
 }
 
 // Failure is an operation that makes its bundle fail.

@@ -48,6 +48,31 @@ func TestBestPayingFirst(t *testing.T) {
 	}
 }
 
+// On a rollup the data of the bundle costs too: gas that its limit must allow, and wei that its profit must cover.
+func TestDataCostsTheBundle(t *testing.T) {
+	s := newScene(t)
+	op := operation(1, fees(1000, 20))
+	s.add(t, op)
+	plain := s.propose(t, request()).Bundle
+	s.validator.dataFee, s.validator.dataGas = *uint256.NewInt(7_777), 50_000
+	b := s.propose(t, request()).Bundle
+	if b.ExpectedGasUsed != plain.ExpectedGasUsed+50_000 || b.GasLimit < plain.GasLimit+55_000 {
+		t.Errorf("gas: have %d of %d, want 50,000 more than %d of %d, and a margin", b.ExpectedGasUsed, b.GasLimit, plain.ExpectedGasUsed, plain.GasLimit)
+	}
+	if want := b.ExpectedGasUsed*110 + 7_777; b.ExpectedCost.Uint64() != want {
+		t.Errorf("expected cost: have %v, want %v", &b.ExpectedCost, want)
+	}
+	s.validator.dataGas = 0
+	s.validator.dataFee.Sub(&plain.ExpectedRevenue, &plain.ExpectedCost)
+	if p := s.propose(t, request()); p.Bundle == nil {
+		t.Errorf("what it earns is just enough: have %v, want a bundle", p.Reason)
+	}
+	s.validator.dataFee.AddUint64(&s.validator.dataFee, 1)
+	if p := s.propose(t, request()); p.Bundle != nil || p.Reason != Unprofitable {
+		t.Errorf("one wei short: have %v, want %v", p.Reason, Unprofitable)
+	}
+}
+
 func TestFeeFilter(t *testing.T) {
 	exact := operation(1, fees(137, 10))
 	cheap := operation(2, fees(136, 10))

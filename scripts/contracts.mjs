@@ -58,6 +58,12 @@ const packages = {
     integrity: 'sha512-LSvREzKT7xFXpmxW2YFJ/OtcZRkSGLp5zywSgadBf0qQCeqh2+FxHHWyrS2zEG7ZfBWQQvk8HI1i4HPzSMD14g==',
     licence: 'MIT',
   },
+  opstack: {
+    name: '@eth-optimism/contracts-bedrock',
+    version: '0.17.3',
+    integrity: 'sha512-cHPO7ntWeOBDLO7ZFFSZGI1D7CDqf4loRbRVJrFIsqLEz+hysWIqA0e3dv2GnrjVeuYePBfI2NTBEG4uwz9bQQ==',
+    licence: 'MIT',
+  },
   solc: {
     name: 'solc',
     version: '0.8.30',
@@ -78,6 +84,16 @@ const predeploy = (contract, address) => ({
     bytecode: '0x',
     deployedBytecode: '0x' + readFileSync(join(dir, 'bin', `${address}.bytecode`)).toString('hex'),
   }),
+})
+
+/** Taken from @eth-optimism/contracts-bedrock: forge-artifacts/<contract>.sol/<contract>.json. */
+const forge = (contract) => ({
+  pkg: 'opstack',
+  contract,
+  read: (dir) => {
+    const { abi, bytecode, deployedBytecode } = JSON.parse(readFileSync(join(dir, 'forge-artifacts', `${contract}.sol`, `${contract}.json`)))
+    return { abi, bytecode: bytecode.object, deployedBytecode: deployedBytecode.object }
+  },
 })
 
 const bytes = 'bytes', address = 'address', bool = 'bool', uint256 = 'uint256'
@@ -142,6 +158,9 @@ const artifacts = {
   'shared/Multicall3.json': multicall3,
   'shared/VerifyingPaymaster.json': own('VerifyingPaymaster'),
   'shared/Counter.json': own('Counter'),
+  'shared/GasPriceOracle.json': forge('GasPriceOracle'),
+  'shared/L1Block.json': forge('L1Block'),
+  'shared/NodeInterface.json': own('NodeInterface', 'datafee/NodeInterface'),
   'shared/BLSAggregator.json': own('BLSAggregator', 'bls/BLS'),
   'shared/BLSAccount.json': own('BLSAccount', 'bls/BLS'),
   'shared/BLSAccountFactory.json': own('BLSAccountFactory', 'bls/BLS'),
@@ -286,7 +305,9 @@ ${rows.join('\n')}
   (0x4e59b44847b379578588920cA78FbF26c0B4956C) with their published salts they land on their canonical addresses.
 - The final EntryPoint v0.9 and its SenderCreator exist in npm as runtime code only. They hold the immutables of their
   deployment on mainnet; OpenZeppelin's EIP712 computes the domain again where the chain id is another one.
-- \`shared/VerifyingPaymaster.json\`, \`shared/Counter.json\` and \`shared/BLS*.json\` are compiled from \`contracts/\` with the pinned solc
+- \`shared/GasPriceOracle.json\` (1.3.0, the Fjord upgrade's) and \`shared/L1Block.json\` are the OP stack's, for a development
+  chain that tells data fees like one. \`shared/NodeInterface.json\` stands for Arbitrum's, which is no contract.
+- \`shared/VerifyingPaymaster.json\`, \`shared/Counter.json\`, \`shared/NodeInterface.json\` and \`shared/BLS*.json\` are compiled from \`contracts/\` with the pinned solc
   (optimizer 200 runs, evmVersion cancun, no metadata). The v0.6 and v0.7 paymasters come with their packages.
 - \`shared/Multicall3.json\` is viem's build of Multicall3: the same functions as the contract at
   0xcA11bde05977b3631167028862bE2a173976CA11, compiled with other settings.

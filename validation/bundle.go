@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"baler/datafee"
 	"baler/entrypoint"
 	"baler/evm"
 	"baler/gas"
@@ -78,7 +79,8 @@ type wholeBundle struct {
 
 	v         *Validator
 	view      *evm.View
-	left      []int // indices of the operations that have not failed, in order
+	quote     *datafee.Quote // of the operations that are left
+	left      []int          // indices of the operations that have not failed, in order
 	failed    []Failure
 	sifted    bool // the operations have been tried one by one
 	simulated int  // validations of operations that were executed
@@ -95,7 +97,19 @@ func (w *wholeBundle) prefetch(ctx context.Context) error {
 		}
 		all.join(w.v.guess(w.EntryPoint, op))
 	}
-	return w.view.PrefetchReads(ctx, []*evm.ReadSet{all.reads})
+	w.quote = w.dataQuote()
+	return w.view.PrefetchReads(ctx, []*evm.ReadSet{all.reads}, w.quote.Questions()...)
+}
+
+// dataQuote returns the question what the data of the operations that are left costs as one bundle.
+func (w *wholeBundle) dataQuote() *datafee.Quote {
+	oracle := w.v.cfg.DataFees
+	if oracle.Kind() == datafee.None {
+		return oracle.Quote(datafee.Transaction{})
+	}
+	return oracle.Quote(datafee.Transaction{
+		To: w.EntryPoint.Address, Data: entrypoint.EncodeHandleOps(w.EntryPoint.Version, w.ops(), w.Beneficiary), Authorizations: w.Authorizations,
+	})
 }
 
 // ops returns the operations that are left.
@@ -134,6 +148,9 @@ func (w *wholeBundle) settle(ctx context.Context) (*BundleResult, error) {
 			ExecutionGas: run.trace.frameGas, CallGas: run.trace.innerCalls, GasUsed: run.outcome.GasUsed,
 			Revenue: run.trace.compensation, Conflicts: run.touched.conflicts(w.Bundle, w.left),
 		}
+		if result.DataCost, err = w.quote.Cost(ctx, w.view); err != nil {
+			return nil, err
+		}
 		result.Ops, err = outcomes(run.outcome.Logs, w.EntryPoint, w.left)
 		return result, err
 	}
@@ -144,6 +161,7 @@ func (w *wholeBundle) settle(ctx context.Context) (*BundleResult, error) {
 func (w *wholeBundle) fail(at int, refused *Refusal) {
 	w.failed = append(w.failed, Failure{Index: w.left[at], Rejection: refused.Rejection, Entity: refused.Entity})
 	w.left = slices.Delete(w.left, at, at+1)
+	w.quote = w.dataQuote()
 }
 
 // sift takes out the operations that made a run revert: the first time by trying all of them, one after the other, later

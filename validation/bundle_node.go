@@ -34,7 +34,7 @@ func (w *wholeBundle) askNode(ctx context.Context, gasLimit uint64) (int, *Refus
 		Authorizations: w.Authorizations,
 	}
 	var ret hexutil.Bytes
-	err := w.v.source.Node().CallContext(ctx, &ret, "eth_call", msg, map[string]any{"blockHash": w.view.Hash()})
+	err := w.view.Ask(ctx, &ret, "eth_call", msg)
 	if err == nil {
 		return 0, nil, nil
 	}

@@ -122,6 +122,7 @@ func (w *wholeBundle) tryEach(ctx context.Context) error {
 		kept = append(kept, index)
 	}
 	w.left = kept
+	w.quote = w.dataQuote()
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package validation
 
 import (
+	"baler/datafee"
 	"baler/erc7562"
 	"baler/gas"
 
@@ -14,6 +15,9 @@ import (
 type Config struct {
 	Limits          erc7562.Limits      // ERC-7562's constants
 	PreVerification gas.PreVerification // how much preVerificationGas an operation must offer
+
+	// DataFees tells what data costs on the chain, which preVerificationGas must pay for too; nil: nothing.
+	DataFees *datafee.Oracle
 
 	// MinCallGasLimit is the least callGasLimit: the cost of a CALL with value, 9,000 and the 100 of a warm account.
 	MinCallGasLimit uint64

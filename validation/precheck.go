@@ -3,6 +3,7 @@ package validation
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"baler/entrypoint"
 	"baler/erc7562"
@@ -23,6 +24,7 @@ type facts struct {
 	factoryCode    []byte
 	paymasterCode  []byte
 	nextBaseFee    uint256.Int // wei per gas
+	dataGas        uint64      // what the operation's data costs on the chain, in gas that the operation pays for
 }
 
 // Precheck does the checks that need nothing but the operation (ERC-4337, "Bundler behavior upon receiving a
@@ -43,8 +45,8 @@ func (c Config) Precheck(op *userop.UserOperation, ep entrypoint.EntryPoint, cha
 	if op.CallGasLimit < c.MinCallGasLimit {
 		return rejection.New(rejection.InvalidFields, "callGasLimit: have %d, want at least %d", op.CallGasLimit, c.MinCallGasLimit)
 	}
-	if want := c.PreVerification.Required(op, gas.VerificationLimits(op)); op.PreVerificationGas < want {
-		return tooLittlePreVerificationGas(op, want)
+	if err := c.checkPreVerificationGas(op, gas.VerificationLimits(op), 0); err != nil {
+		return err
 	}
 	if _, ok := op.MaxGas(); !ok {
 		return rejection.New(rejection.InvalidFields, "gas limits: have a sum over 64 bits")
@@ -55,7 +57,16 @@ func (c Config) Precheck(op *userop.UserOperation, ep entrypoint.EntryPoint, cha
 	return checkAuthorization(op, chainID)
 }
 
-func tooLittlePreVerificationGas(op *userop.UserOperation, want uint64) *rejection.Rejection {
+// checkPreVerificationGas checks that the operation's preVerificationGas pays for what is outside of the EVM: what every
+// chain asks for, less for what verification used, and what its data costs on this one.
+func (c Config) checkPreVerificationGas(op *userop.UserOperation, verificationGas, dataGas uint64) error {
+	want := c.PreVerification.Required(op, verificationGas)
+	if want += dataGas; want < dataGas {
+		want = math.MaxUint64
+	}
+	if op.PreVerificationGas >= want {
+		return nil
+	}
 	r := rejection.New(rejection.InvalidFields, "preVerificationGas: have %d, want at least %d", op.PreVerificationGas, want)
 	r.Data.Rule = "LIM-070"
 	return r
@@ -101,10 +112,13 @@ func checkAuthorization(op *userop.UserOperation, chainID uint64) error {
 }
 
 // checkFacts does the checks that need the chain's state but no execution.
-func checkFacts(op *userop.UserOperation, f facts) error {
+func (c Config) checkFacts(op *userop.UserOperation, f facts) error {
 	if op.MaxFeePerGas.Lt(&f.nextBaseFee) {
 		return rejection.New(rejection.InvalidFields, "maxFeePerGas: have %s, want at least the next block's base fee %s",
 			op.MaxFeePerGas.Dec(), f.nextBaseFee.Dec())
+	}
+	if err := c.checkPreVerificationGas(op, gas.VerificationLimits(op), f.dataGas); err != nil {
+		return err
 	}
 	if err := checkDelegation(op, f); err != nil {
 		return err

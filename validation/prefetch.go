@@ -3,6 +3,7 @@ package validation
 import (
 	"context"
 
+	"baler/datafee"
 	"baler/entrypoint"
 	"baler/evm"
 	"baler/userop"
@@ -13,15 +14,16 @@ import (
 
 // prefetch reads what an operation's validation will need: for a sender that is known, what validations with its entities
 // read before, in one round trip; for another one also what the node's access list of the operation names, in a second.
-func (v *Validator) prefetch(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation) error {
+// The quote's question travels along.
+func (v *Validator) prefetch(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation, quote *datafee.Quote) error {
 	g := v.guess(ep, op)
 	if op.Authorization != nil {
 		g.nonce(op.Sender)
 	}
 	if v.hints.knows(op.Sender) {
-		return view.PrefetchReads(ctx, []*evm.ReadSet{g.reads})
+		return view.PrefetchReads(ctx, []*evm.ReadSet{g.reads}, quote.Questions()...)
 	}
-	return view.PrefetchCall(ctx, []*evm.ReadSet{g.reads}, v.message(ep, op))
+	return view.PrefetchCall(ctx, []*evm.ReadSet{g.reads}, v.message(ep, op), quote.Questions()...)
 }
 
 // message is the transaction that bundles the one operation, as it is simulated: by nobody, for nothing.
@@ -34,4 +36,13 @@ func (v *Validator) message(ep entrypoint.EntryPoint, op *userop.UserOperation) 
 		m.Authorizations = []types.SetCodeAuthorization{*op.Authorization}
 	}
 	return m
+}
+
+// quote returns the question what the data of the operation, bundled alone, costs.
+func (v *Validator) quote(ep entrypoint.EntryPoint, op *userop.UserOperation) *datafee.Quote {
+	if v.cfg.DataFees.Kind() == datafee.None {
+		return v.cfg.DataFees.Quote(datafee.Transaction{})
+	}
+	m := v.message(ep, op)
+	return v.cfg.DataFees.Quote(datafee.Transaction{To: m.To, Data: m.Data, Authorizations: m.Authorizations})
 }

@@ -3,6 +3,7 @@ package validation
 import (
 	"errors"
 
+	"baler/datafee"
 	"baler/erc7562"
 	"baler/evm"
 	"baler/rejection"
@@ -34,6 +35,7 @@ type Result struct {
 	VerificationGasUsed          uint64
 	PaymasterVerificationGasUsed uint64
 	PreOpGas                     uint64
+	DataGas                      uint64 // what preVerificationGas must hold for the data's cost on the chain, see Config.DataFees
 
 	ContextSize int              // bytes of the paymaster's context
 	Accessed    []common.Address // other contracts and accounts touched: not the entities, the EntryPoint or its helper
@@ -88,7 +90,9 @@ type BundleResult struct {
 	// GasUsed is the transaction's gas as its receipt would say: with intrinsic gas, refunds and calldata floor.
 	GasUsed uint64
 	Revenue uint256.Int // wei that the EntryPoint pays to the beneficiary
-	Ops     []OpOutcome // of the operations left, in order
+	// DataCost is what the transaction's data costs beside that gas, see Config.DataFees.
+	DataCost datafee.Cost
+	Ops      []OpOutcome // of the operations left, in order
 }
 
 // OpOutcome is how one operation of a bundle went.

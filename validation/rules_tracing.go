@@ -37,7 +37,7 @@ type diff struct {
 // What the EntryPoint measured with GAS is not in such a trace: see tracedGas.
 func (v *Validator) simulateByTracing(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation, run evm.RunOptions) (*simulation, error) {
 	ops := []*userop.UserOperation{op}
-	root, err := v.traceCall(ctx, view, call{
+	root, err := traceCall(ctx, view, call{
 		From: v.cfg.Beneficiary, To: ep.Address, Gas: hexutil.Uint64(v.cfg.SimulationGas),
 		Input:          entrypoint.EncodeHandleOps(ep.Version, ops, v.cfg.Beneficiary),
 		Authorizations: run.Authorizations,
@@ -69,7 +69,7 @@ func (v *Validator) simulateByTracing(ctx context.Context, view *evm.View, ep en
 	}, nil
 }
 
-func (v *Validator) traceCall(ctx context.Context, view *evm.View, msg call, run evm.RunOptions) (*erc7562.Call, error) {
+func traceCall(ctx context.Context, view *evm.View, msg call, run evm.RunOptions) (*erc7562.Call, error) {
 	options := traceOptions{
 		Tracer: "erc7562Tracer",
 		BlockOverrides: map[string]hexutil.Uint64{
@@ -83,7 +83,7 @@ func (v *Validator) traceCall(ctx context.Context, view *evm.View, msg call, run
 		options.StateOverrides[addr] = diff{override.StateDiff}
 	}
 	var answer json.RawMessage
-	if err := v.source.Node().CallContext(ctx, &answer, "debug_traceCall", msg, map[string]any{"blockHash": view.Hash()}, options); err != nil {
+	if err := view.Ask(ctx, &answer, "debug_traceCall", msg, options); err != nil {
 		return nil, fmt.Errorf("debug_traceCall: %w", err)
 	}
 	return erc7562.DecodeTrace(answer)

@@ -128,7 +128,7 @@ func (v *Validator) compareWithNode(ctx context.Context, view *evm.View, msg evm
 	full := err == nil
 	if errors.Is(err, errNoSimulate) {
 		block = evm.AtHeader(v.source.Config(), view.Header())
-		theirs, err = v.callNode(ctx, view, msg)
+		theirs, err = callNode(ctx, view, msg)
 	}
 	if err != nil {
 		return "", "", "", err
@@ -188,9 +188,9 @@ func callOf(msg evm.Message) call {
 }
 
 // callNode runs a message by eth_call.
-func (v *Validator) callNode(ctx context.Context, view *evm.View, msg evm.Message) (nodeOutcome, error) {
+func callNode(ctx context.Context, view *evm.View, msg evm.Message) (nodeOutcome, error) {
 	var ret hexutil.Bytes
-	err := v.source.Node().CallContext(ctx, &ret, "eth_call", callOf(msg), map[string]any{"blockHash": view.Hash()})
+	err := view.Ask(ctx, &ret, "eth_call", callOf(msg))
 	if err == nil {
 		return nodeOutcome{ok: true, data: ret}, nil
 	}
@@ -234,8 +234,8 @@ func (v *Validator) simulateAtNode(ctx context.Context, view *evm.View, msg evm.
 	}
 	request := map[string]any{"blockStateCalls": []any{map[string]any{"blockOverrides": overrides, "calls": []any{callOf(msg)}}}}
 	var blocks []simulatedBlock
-	err := v.source.Node().CallContext(ctx, &blocks, "eth_simulateV1", request, map[string]any{"blockHash": view.Hash()})
-	if answered, ok := errors.AsType[rpc.Error](err); ok {
+	err := view.Ask(ctx, &blocks, "eth_simulateV1", request)
+	if answered, ok := errors.AsType[rpc.Error](err); ok && !evm.IsUnknownBlock(err) {
 		v.check.simulate.CompareAndSwap(0, -1)
 		return nodeOutcome{}, fmt.Errorf("%w: %w", errNoSimulate, answered)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"baler/datafee"
 	"baler/entrypoint"
 	"baler/erc7562"
 	"baler/evm"
@@ -75,17 +76,18 @@ func (v *Validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 	if err := v.cfg.Precheck(op, ep, v.chainID); err != nil {
 		return nil, asError(err)
 	}
-	if err := v.prefetch(ctx, view, ep, op); err != nil {
+	quote := v.quote(ep, op)
+	if err := v.prefetch(ctx, view, ep, op, quote); err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
 	}
-	f, err := v.facts(ctx, view, ep, op)
+	f, err := v.facts(ctx, view, ep, op, quote)
 	if err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
 	}
 	if len(f.entryPointCode) == 0 {
 		return nil, fmt.Errorf("validate: %w at %s", ErrNoEntryPoint, ep.Address)
 	}
-	if err := checkFacts(op, f); err != nil {
+	if err := v.cfg.checkFacts(op, f); err != nil {
 		return nil, asError(err)
 	}
 	sim, err := v.simulate(ctx, view, ep, op, opts)
@@ -93,7 +95,9 @@ func (v *Validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 		return nil, fmt.Errorf("validate: %w", err)
 	}
 	defer v.rules.release(sim.trace.record)
-	res := &Result{ReadSet: sim.reads, Created: sim.created, BlockHash: view.Hash(), BlockNumber: head.Number.Uint64()}
+	res := &Result{
+		ReadSet: sim.reads, Created: sim.created, DataGas: f.dataGas, BlockHash: view.Hash(), BlockNumber: head.Number.Uint64(),
+	}
 	if err := v.stakes(ctx, view, ep, op, res); err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
 	}
@@ -156,6 +160,7 @@ func (v *Validator) guess(ep entrypoint.EntryPoint, op *userop.UserOperation) gu
 		v.hints.add(entity, g)
 	}
 	v.hints.add(ep.Address, g)
+	g.join(guess{v.cfg.DataFees.Reads()})
 	return g
 }
 
@@ -183,7 +188,7 @@ func (v *Validator) learn(ep entrypoint.EntryPoint, op *userop.UserOperation, re
 	v.hints.learn(reads, op.Sender, append(entities(op)[1:], ep.Address), sure)
 }
 
-func (v *Validator) facts(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation) (facts, error) {
+func (v *Validator) facts(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation, quote *datafee.Quote) (facts, error) {
 	var f facts
 	var err error
 	if f.entryPointCode, err = view.Code(ctx, ep.Address); err != nil {
@@ -207,7 +212,11 @@ func (v *Validator) facts(ctx context.Context, view *evm.View, ep entrypoint.Ent
 			return f, err
 		}
 	}
-	f.nextBaseFee, err = gas.NextBaseFee(v.source.Config(), view.Header())
+	if f.nextBaseFee, err = gas.NextBaseFee(v.source.Config(), view.Header()); err != nil {
+		return f, err
+	}
+	cost, err := quote.Cost(ctx, view)
+	f.dataGas = cost.At(gas.Fees{MaxFee: op.MaxFeePerGas, MaxPriority: op.MaxPriorityFeePerGas}.EffectivePrice(f.nextBaseFee))
 	return f, err
 }
 
@@ -349,10 +358,7 @@ func (v *Validator) checkMeasured(op *userop.UserOperation, res *Result) error {
 		return fromRule(err, rejection.EntryPointRejected)
 	}
 	used := res.VerificationGasUsed + res.PaymasterVerificationGasUsed
-	if want := v.cfg.PreVerification.Required(op, used); op.PreVerificationGas < want {
-		return tooLittlePreVerificationGas(op, want)
-	}
-	return nil
+	return v.cfg.checkPreVerificationGas(op, used, res.DataGas)
 }
 
 // validationDataOf decodes what validateUserOp and validatePaymasterUserOp returned, as far as they were called.

@@ -9,6 +9,7 @@ import (
 
 	"baler/bundlesender"
 	"baler/chain"
+	"baler/datafee"
 	"baler/entrypoint"
 	"baler/erc7562"
 	"baler/gas"
@@ -98,6 +99,7 @@ type validatorSettings struct {
 	MinStakeValue              string `help:"Stake of a staked entity, in wei (MIN_STAKE_VALUE)." default:"1000000000000000000"`
 	MinUnstakeDelay            uint64 `help:"Unstake delay of a staked entity, in seconds (MIN_UNSTAKE_DELAY)." default:"86400"`
 	Tracing                    string `help:"Where operations are simulated: never: in the local EVM; fallback: there until it disagrees with the node, then by debug_traceCall; always: by debug_traceCall." enum:"never,fallback,always" default:"fallback"`
+	DataFees                   string `help:"How the chain charges for a transaction's data beside its gas: none; op-stack: by its GasPriceOracle; arbitrum: by its NodeInterface; auto: as is known of the chain id." enum:"auto,none,op-stack,arbitrum" default:"auto"`
 	Unsafe                     bool   `help:"Accept operations that break ERC-7562's rules on opcodes, code, storage and stakes. For chains with a single trusted source of operations."`
 	ExpirySlack                uint64 `help:"An operation must stay valid for so many seconds." default:"30"`
 	ExpiryBlockSlack           uint64 `help:"The same in blocks, for validity in block numbers (v0.9)." default:"3"`
@@ -185,6 +187,13 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 		Follow:     chain.FollowOptions{Log: log},
 	}
 	config.Proposer.MaxFeePerGas, config.Proposer.MaxBundleFee, config.MaxCancelSpend = spec.MaxFeePerGas, spec.MaxBundleFee, spec.MaxCancellationSpend
+	if s.Validation.DataFees != "auto" {
+		if spec.DataFees, err = datafee.ParseKind(s.Validation.DataFees); err != nil {
+			return config, badSetting("--data_fees: %w", err)
+		}
+	}
+	config.Validation.DataFees = datafee.New(spec.DataFees)
+	config.Estimation.DataFees = config.Validation.DataFees
 	config.Estimation.PreVerification = config.Validation.PreVerification
 	config.Estimation.MaxVerificationGas = s.Validation.MaxVerificationGas
 	config.Estimation.ValidationGasSlack = s.Validation.ValidationGasSlack

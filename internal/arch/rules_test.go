@@ -19,6 +19,7 @@ func way() []layer {
 		{[]string{"event"}, "what happened, in the words of the packages above; heard by the surfaces"},
 		{[]string{"erc7562"}, "judges a trace, whoever recorded it"},
 		{[]string{"evm"}, "runs contracts over a node's state; knows nothing of operations' rules"},
+		{[]string{"datafee"}, "what data costs on a rollup, read from its contracts"},
 		{[]string{"validation"}, "prechecks and simulation of operations"},
 		{[]string{"estimation"}, "searches gas limits with the same simulation"},
 		{[]string{"pool"}, "holds what was validated"},
@@ -81,7 +82,7 @@ func devchainUsers() []string { return []string{"cmd/baler", "test/bench"} }
 // rooms are the folders of the layout; the ones without code yet say so in their package comment.
 func rooms() []string {
 	return []string{
-		"rpc", "userop", "entrypoint", "gas", "erc7562", "evm", "validation", "estimation", "pool", "proposer",
+		"rpc", "userop", "entrypoint", "gas", "erc7562", "evm", "datafee", "validation", "estimation", "pool", "proposer",
 		"bundlesender", "journal", "signer", "txsender", "aggregator", "chain", "store", "node", "remote", "event",
 		"telemetry", "dashboard", "edge", "devchain", "load", "rejection", "profit", "cmd/baler",
 	}
