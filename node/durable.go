@@ -15,14 +15,12 @@ import (
 	"baler/rejection"
 	"baler/rpc"
 	"baler/store"
+	"baler/userop"
 
 	"github.com/cenkalti/backoff/v5"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 )
-
-// reputationBlocks is after how many blocks the reputation records are written down again.
-const reputationBlocks = 32
 
 // forgetRemoved is a sink that takes operations out of the store as they leave the pool. What it writes is durable soon:
 // an operation that comes back after a crash is validated again.
@@ -42,6 +40,7 @@ func (n *Node) enqueue(writes ...store.Write) {
 // keep makes an accepted operation durable; only then it is acknowledged. One that cannot be kept is not accepted.
 func (n *Node) keep(ctx context.Context, op *pool.Operation) error {
 	n.config.Boundary("operation pooled")
+	n.keepReputation() // what the operation changed of it is durable before it is acknowledged
 	err := n.config.Store.Commit(ctx, store.PutOperation(op))
 	if err == nil {
 		n.config.Boundary("operation kept")
@@ -71,11 +70,7 @@ func (n *Node) kept(ctx context.Context, hash common.Hash) error {
 // that this chain does not have was not mined. The operations that live transactions hold are claimed for their
 // senders before anybody else can take them.
 func (n *Node) restore(ctx context.Context) error {
-	reputation, err := n.config.Store.Reputation()
-	if err != nil {
-		n.log.Error("reputations could not be read, all begin anew", "err", err)
-	}
-	n.pool.do(func(p *pool.Pool) []pool.Removed { return p.SetReputation(reputation) })
+	n.recallReputation()
 	n.recall()
 	n.recallBooks()
 	orphans, err := n.orphans(ctx)
@@ -175,9 +170,12 @@ func (n *Node) readmit(ctx context.Context, ops []*pool.Operation) (back int, er
 	})
 	refused := make(map[common.Hash]*rejection.Rejection)
 	gone := make(map[common.Hash]*pool.Operation)
-	for _, op := range ops {
+	for i, op := range ops {
+		if i%readAhead == 0 {
+			n.readAhead(ctx, ops[i:min(i+readAhead, len(ops))])
+		}
 		_, err := backoff.Retry(ctx, func() (common.Hash, error) {
-			hash, err := n.readmitted(ctx, op.EntryPoint, op.Op)
+			hash, err := n.readmitted(ctx, op)
 			if _, no := errors.AsType[*rejection.Rejection](err); no {
 				return hash, backoff.Permanent(err)
 			}
@@ -200,6 +198,29 @@ func (n *Node) readmit(ctx context.Context, ops []*pool.Operation) (back int, er
 		n.sink(event.OperationRemoved{Hash: hash, Reason: "not valid any more: " + refused[hash].Message, Code: int(refused[hash].Kind)})
 	}
 	return back, nil
+}
+
+// readAhead is for how many operations state is read at once before they are validated again.
+const readAhead = 256
+
+// readAhead reads what the validations of operations will need, a few round trips for many operations. What cannot be read
+// now is read by each of them.
+func (n *Node) readAhead(ctx context.Context, ops []*pool.Operation) {
+	at := n.head.Load()
+	for _, ep := range n.config.EntryPoints {
+		var list []*userop.UserOperation
+		for _, op := range ops {
+			if op.EntryPoint == ep {
+				list = append(list, op.Op)
+			}
+		}
+		if len(list) == 0 {
+			continue
+		}
+		if err := n.validator.Prepare(ctx, at.header, ep, list); err != nil {
+			n.log.Info("reading ahead for what was kept failed", "operations", len(list), "err", err)
+		}
+	}
 }
 
 // maxTopics is how many operations are looked for in one request for logs.
@@ -267,11 +288,4 @@ func (n *Node) storedMined(hash common.Hash) (*minedOperation, error) {
 		mined.op = stored.Operation.Op
 	}
 	return mined, nil
-}
-
-// keepReputation writes the reputation records down.
-func (n *Node) keepReputation() {
-	var list []pool.Reputation
-	n.pool.look(func(p *pool.Pool) { list = p.DumpReputation() })
-	n.enqueue(store.SetReputation(list))
 }

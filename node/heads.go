@@ -75,9 +75,7 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 	if _, err := n.readmit(ctx, lost); err != nil {
 		return nil // the end, not the node's failure
 	}
-	if next.number()%reputationBlocks == 0 {
-		n.keepReputation()
-	}
+	n.keepReputation()
 	n.keys.heads(&update)
 	return nil
 }

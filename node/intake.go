@@ -27,25 +27,37 @@ func (n *Node) SendUserOperation(ctx context.Context, ep entrypoint.EntryPoint, 
 		return common.Hash{}, err
 	}
 	n.sink(event.OperationReceived{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce})
-	return n.validated(ctx, at, hash, ep, op, (*pool.Pool).Add, n.keep)
+	return n.validated(ctx, &pool.Operation{Op: op, Hash: hash, EntryPoint: ep}, (*pool.Pool).Add, n.keep)
 }
 
 // readmitted is SendUserOperation for an operation that was acknowledged before: the store keeps it already, and no limit on
 // counts keeps it out.
-func (n *Node) readmitted(ctx context.Context, ep entrypoint.EntryPoint, op *userop.UserOperation) (common.Hash, error) {
-	at := n.head.Load()
-	hash, err := n.operationHash(ctx, at, ep, op)
+//
+// How long it may wait counts from the first time it was admitted, and the code that was seen then still must be there
+// (COD-010), as far as that is known.
+func (n *Node) readmitted(ctx context.Context, op *pool.Operation) (common.Hash, error) {
+	hash, err := n.operationHash(ctx, n.head.Load(), op.EntryPoint, op.Op)
 	if err != nil {
 		return common.Hash{}, err
 	}
-	return n.validated(ctx, at, hash, ep, op, (*pool.Pool).Readmit, func(context.Context, *pool.Operation) error { return nil })
+	again := func(p *pool.Pool, admitted *pool.Operation) (pool.Added, error) {
+		if op.AddedTime != 0 {
+			admitted.AddedBlock, admitted.AddedTime = op.AddedBlock, op.AddedTime
+		}
+		if op.CodeHashes != nil {
+			admitted.CodeHashes = op.CodeHashes
+		}
+		return p.Readmit(admitted)
+	}
+	admitted := &pool.Operation{Op: op.Op, Hash: hash, EntryPoint: op.EntryPoint, CodeHashes: op.CodeHashes}
+	return n.validated(ctx, admitted, again, func(context.Context, *pool.Operation) error { return nil })
 }
 
 // validated takes an operation through the cheap refusals, validation and the pool, and keeps it.
-func (n *Node) validated(ctx context.Context, at *head, hash common.Hash, ep entrypoint.EntryPoint, op *userop.UserOperation,
-	add func(*pool.Pool, *pool.Operation) (pool.Added, error), keep func(context.Context, *pool.Operation) error,
+func (n *Node) validated(ctx context.Context, admitted *pool.Operation, add func(*pool.Pool, *pool.Operation) (pool.Added, error),
+	keep func(context.Context, *pool.Operation) error,
 ) (common.Hash, error) {
-	admitted := &pool.Operation{Op: op, Hash: hash, EntryPoint: ep, AddedBlock: at.number(), AddedTime: at.header.Time}
+	op, ep, hash := admitted.Op, admitted.EntryPoint, admitted.Hash
 	known, result, err := n.judge(ctx, admitted)
 	if err != nil {
 		return hash, n.rejected(admitted, err)
@@ -89,7 +101,11 @@ func (n *Node) judge(ctx context.Context, admitted *pool.Operation) (known bool,
 			admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
 		})
 		if err == nil && !known {
-			result, err = n.validator.inner.Validate(ctx, at.header, ep, op, validation.Options{NonceAhead: admitted.NonceAhead})
+			options := validation.Options{NonceAhead: admitted.NonceAhead}
+			if admitted.CodeHashes != nil {
+				options.First = &validation.Result{CodeHashes: admitted.CodeHashes}
+			}
+			result, err = n.validator.inner.Validate(ctx, at.header, ep, op, options)
 		}
 		if err == nil || n.still(moves) && !n.outdated(ctx, err) {
 			break

@@ -114,6 +114,7 @@ type Node struct {
 	own       *ownGas
 	keys      *keyring
 	lookout   *lookout
+	standings standings
 	sink      event.Sink
 	log       *slog.Logger
 
@@ -195,7 +196,7 @@ func (n *Node) Run(ctx context.Context) error {
 		defer close(updates)
 		_ = n.chain.Follow(ctx, n.heads, follow, updates) // ends with the context only
 	})
-	group.Go(func() { n.decayReputation(ctx) })
+	group.Go(func() { n.ageReputation(ctx) })
 	for update := range updates {
 		if err := n.onUpdate(ctx, update); err != nil {
 			cancel(err)
@@ -206,20 +207,6 @@ func (n *Node) Run(ctx context.Context) error {
 
 // Started is closed when the first head has been seen: from then on operations are served.
 func (n *Node) Started() <-chan struct{} { return n.started }
-
-// decayReputation applies ERC-7562's hourly refresh.
-func (n *Node) decayReputation(ctx context.Context) {
-	ticker := time.NewTicker(time.Hour)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			n.pool.look(func(p *pool.Pool) { p.Decay(1) })
-		}
-	}
-}
 
 func (n *Node) chainID() *big.Int { return new(big.Int).SetUint64(n.config.ChainID) }
 

@@ -1,14 +1,19 @@
 package node_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"baler/entrypoint"
 	"baler/node"
+	"baler/pool"
+	"baler/store"
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -94,6 +99,41 @@ func TestReputationSetByHandDecidesAtTheDoor(t *testing.T) {
 	s.call(t, nil, "debug_bundler_clearState")
 	if have, ops := s.reputation(t), s.mempool(t, a.ep); len(have) != 0 || len(ops) != 0 {
 		t.Errorf("after clearState: have %v and %v, want nothing", have, ops)
+	}
+}
+
+// Reputation ages while no process runs, too.
+func TestReputationAgesWhileTheBundlerIsDown(t *testing.T) {
+	t.Parallel()
+	entity, dir := common.Address{0x77}, t.TempDir()
+	open := func() *store.Store {
+		kept, err := store.Open(dir, store.Meta{ChainID: 1337}, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return kept
+	}
+	before := open()
+	committing, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- before.Run(committing) }()
+	err := before.Commit(t.Context(), store.SetAged(time.Now().Add(-150*time.Minute)),
+		store.SetReputation([]pool.Reputation{{Address: entity, OpsSeen: 24 * 24, OpsIncluded: 24}}))
+	stop()
+	if err := errors.Join(err, <-ended, before.Close()); err != nil {
+		t.Fatal(err)
+	}
+
+	after := open()
+	t.Cleanup(func() {
+		if err := after.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := startStack(t, func(c *node.Config) { c.Store = after })
+	// Two whole hours: 576, 552, 529 and 24, 23, 22 (value * 23 // 24).
+	if have := s.reputation(t)[entity]; have.OpsSeen != 529 || have.OpsIncluded != 22 {
+		t.Errorf("have %+v, want 529 seen, 22 included", have)
 	}
 }
 

@@ -2,8 +2,10 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 
@@ -96,31 +98,97 @@ func readOperation(p pair) (*pool.Operation, error) {
 	return stored.decode()
 }
 
+// storedReputation is the counters of one address. Its status follows from them and from the pool's settings.
+type storedReputation struct{ Seen, Included uint64 }
+
 // SetReputation keeps the reputation records of the pool, in the place of those before.
 func SetReputation(list []pool.Reputation) Write {
-	record, err := seal(recordReputation, list)
-	return Write{err: err, bytes: len(record), apply: func(_ *Store, tx transaction) error {
-		return tx.Bucket(bucketReputation).Put(keyReputation, record)
+	put := PutReputation(list)
+	return Write{err: put.err, bytes: put.bytes, apply: func(s *Store, tx transaction) error {
+		if err := tx.ClearBucket(bucketReputation); err != nil {
+			return err
+		}
+		return put.apply(s, tx)
 	}}
 }
 
-// Reputation returns what SetReputation kept last; nil if nothing.
+// PutReputation keeps reputation records of the pool beside the others. One whose counters are zero is dropped.
+func PutReputation(list []pool.Reputation) Write {
+	records := make([][]byte, len(list))
+	write := Write{apply: func(_ *Store, tx transaction) error {
+		bucket := tx.Bucket(bucketReputation)
+		for i, r := range list {
+			change := func() error { return bucket.Put(r.Address[:], records[i]) }
+			if r.OpsSeen == 0 && r.OpsIncluded == 0 {
+				change = func() error { return bucket.Delete(r.Address[:]) }
+			}
+			if err := change(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}
+	for i, r := range list {
+		record, err := seal(recordReputation, storedReputation{r.OpsSeen, r.OpsIncluded})
+		if err != nil {
+			return Write{err: err}
+		}
+		records[i] = record
+		write.bytes += len(record)
+	}
+	return write
+}
+
+// SetAged keeps when the reputations were aged last.
+func SetAged(at time.Time) Write {
+	record, err := seal(recordAged, at.UnixMilli())
+	return Write{err: err, bytes: len(record), apply: func(_ *Store, tx transaction) error {
+		return tx.Bucket(bucketMeta).Put(keyAged, record)
+	}}
+}
+
+// Aged returns what SetAged kept last, the zero time if nothing.
+func (s *Store) Aged() (at time.Time, err error) {
+	if s == nil {
+		return time.Time{}, nil
+	}
+	err = guard(func() error {
+		return s.db.View(func(tx transaction) error {
+			record := tx.Bucket(bucketMeta).Get(keyAged)
+			if record == nil {
+				return nil
+			}
+			millis, err := unseal[int64](recordAged, record)
+			at = time.UnixMilli(millis)
+			return err
+		})
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("time of the last aging: %w", err)
+	}
+	return at, nil
+}
+
+// Reputation returns what was kept last, by address, without the status. What can be read is returned beside an error.
 func (s *Store) Reputation() ([]pool.Reputation, error) {
 	if s == nil {
 		return nil, nil
 	}
 	var list []pool.Reputation
-	err := guard(func() error {
-		return s.db.View(func(tx transaction) (err error) {
-			record := tx.Bucket(bucketReputation).Get(keyReputation)
-			if record != nil {
-				list, err = unseal[[]pool.Reputation](recordReputation, record)
-			}
-			return err
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reputation: %w", err)
+	var errs []error
+	for p, err := range s.pairs([]byte{0}, func(tx transaction) bucket { return tx.Bucket(bucketReputation) }) {
+		var stored storedReputation
+		if err == nil {
+			stored, err = unseal[storedReputation](recordReputation, p.value)
+		}
+		if err == nil && len(p.key) != common.AddressLength {
+			err = fmt.Errorf("%w: a key of %d bytes", ErrDamaged, len(p.key))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("reputation of %x: %w", p.key, err))
+			continue
+		}
+		list = append(list, pool.Reputation{Address: common.BytesToAddress(p.key), OpsSeen: stored.Seen, OpsIncluded: stored.Included})
 	}
-	return list, nil
+	return list, errors.Join(errs...)
 }

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
@@ -210,10 +211,22 @@ func TestReputationIsTheLastThatWasSet(t *testing.T) {
 	if list, err := s.Reputation(); list != nil || err != nil {
 		t.Errorf("at first: have %v, %v", list, err)
 	}
-	var want []pool.Reputation
-	for n := range byte(3) {
-		want = append(want, pool.Reputation{Address: common.Address{n}, OpsSeen: 10, OpsIncluded: uint64(n), Status: pool.Throttled})
-		if err := s.Commit(t.Context(), SetReputation(want)); err != nil {
+	if at, err := s.Aged(); !at.IsZero() || err != nil {
+		t.Errorf("at first: aged %v, %v", at, err)
+	}
+	aged := time.Date(2026, 11, 25, 13, 0, 0, 0, time.UTC)
+	record := func(n byte, seen, included uint64) pool.Reputation {
+		return pool.Reputation{Address: common.Address{n}, OpsSeen: seen, OpsIncluded: included}
+	}
+	for _, write := range []Write{
+		SetReputation([]pool.Reputation{record(9, 1, 1)}),
+		SetReputation([]pool.Reputation{record(0, 10, 0), record(1, 10, 1), record(2, 10, 2)}),
+		PutReputation([]pool.Reputation{record(1, 0, 0), record(2, 11, 2), record(3, 1<<64-1, 0)}),
+		PutReputation(nil),
+		SetAged(aged.Add(-time.Hour)),
+		SetAged(aged),
+	} {
+		if err := s.Commit(t.Context(), write); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -224,7 +237,10 @@ func TestReputationIsTheLastThatWasSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, have); diff != "" {
+	if at, err := s.Aged(); !at.Equal(aged) || err != nil {
+		t.Errorf("aged: have %v, %v, want %v", at, err, aged)
+	}
+	if diff := cmp.Diff([]pool.Reputation{record(0, 10, 0), record(2, 11, 2), record(3, 1<<64-1, 0)}, have); diff != "" {
 		t.Errorf("(-want +have):\n%s", diff)
 	}
 }

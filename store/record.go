@@ -20,6 +20,7 @@ const (
 	recordSigned     byte = 105
 	recordEarning    byte = 106
 	recordAccount    byte = 107
+	recordAged       byte = 108
 )
 
 // seal returns a value as a record.

@@ -16,7 +16,7 @@ import (
 const FileName = "baler.db"
 
 // Format is the version of the file's layout. A file of another format is refused.
-const Format = 1
+const Format = 2
 
 // Why a store is not opened or takes no more.
 var (
@@ -98,15 +98,15 @@ var (
 	bucketMined      = []byte("mined")       // operation hash: mined operation
 	bucketMinedOrder = []byte("mined order") // number: operation hash
 	bucketMinedBlock = []byte("mined block") // block hash, operation hash: nothing
-	bucketReputation = []byte("reputation")  // "all": list
+	bucketReputation = []byte("reputation")  // address: counters
 	bucketJournals   = []byte("journals")    // key's address: entries and signed
 	bucketEntries    = []byte("entries")     // number: entry
 	bucketSigned     = []byte("signed")      // attempt: signed transaction
 	bucketEarnings   = []byte("earnings")    // block number, transaction hash: entry of the books
 	bucketAccounts   = []byte("accounts")    // day, key's address: sum
 
-	keyMeta       = []byte("store")
-	keyReputation = []byte("all")
+	keyMeta = []byte("store")
+	keyAged = []byte("aged")
 )
 
 // Open opens the store in a data directory, and makes it, and the directory, if it is not there. Close it after Run has returned.
