@@ -42,8 +42,10 @@ func get(tb testing.TB, s *Store, key string) string {
 	return value
 }
 
-func TestWritersShareTransactions(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+func TestWritersShareTransactions(t *testing.T) { bothEngines(t, testWritersShareTransactions) }
+
+func testWritersShareTransactions(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	const writers = 300
 	var group sync.WaitGroup
 	errs := make([]error, writers)
@@ -72,8 +74,10 @@ func TestWritersShareTransactions(t *testing.T) {
 	}
 }
 
-func TestATransactionIsBounded(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+func TestATransactionIsBounded(t *testing.T) { bothEngines(t, testATransactionIsBounded) }
+
+func testATransactionIsBounded(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	big := Write{bytes: maxTransactionBytes/2 + 1, apply: put("big", "x").apply}
 	for range 3 {
 		if err := s.Enqueue(t.Context(), big); err != nil {
@@ -97,7 +101,11 @@ func TestATransactionIsBounded(t *testing.T) {
 }
 
 func TestWhatIsDurableHasEverythingBeforeIt(t *testing.T) {
-	dir := t.TempDir()
+	bothEngines(t, testWhatIsDurableHasEverythingBeforeIt)
+}
+
+func testWhatIsDurableHasEverythingBeforeIt(t *testing.T, place string) {
+	dir := place
 	s := mustOpen(t, dir, Options{})
 	stop := start(t, s)
 	const calls = 500
@@ -125,8 +133,10 @@ func TestWhatIsDurableHasEverythingBeforeIt(t *testing.T) {
 	}
 }
 
-func TestAfterTheEndNothingIsTaken(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+func TestAfterTheEndNothingIsTaken(t *testing.T) { bothEngines(t, testAfterTheEndNothingIsTaken) }
+
+func testAfterTheEndNothingIsTaken(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Enqueue(t.Context(), put("before", "x")); err != nil {
@@ -149,8 +159,10 @@ func TestAfterTheEndNothingIsTaken(t *testing.T) {
 	}
 }
 
-func TestCloseAnswersWhoeverWaits(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+func TestCloseAnswersWhoeverWaits(t *testing.T) { bothEngines(t, testCloseAnswersWhoeverWaits) }
+
+func testCloseAnswersWhoeverWaits(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	done := make(chan error, 1)
 	go func() { done <- s.Commit(context.Background(), put("a", "x")) }()
 	for queued := 0; queued == 0; {
@@ -166,8 +178,10 @@ func TestCloseAnswersWhoeverWaits(t *testing.T) {
 	}
 }
 
-func TestAFailedTransactionIsTheLast(t *testing.T) {
-	dir := t.TempDir()
+func TestAFailedTransactionIsTheLast(t *testing.T) { bothEngines(t, testAFailedTransactionIsTheLast) }
+
+func testAFailedTransactionIsTheLast(t *testing.T, place string) {
+	dir := place
 	s := mustOpen(t, dir, Options{})
 	var answers [3]error
 	var group sync.WaitGroup
@@ -206,8 +220,10 @@ func TestAFailedTransactionIsTheLast(t *testing.T) {
 	}
 }
 
-func TestThereIsOneCommitter(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+func TestThereIsOneCommitter(t *testing.T) { bothEngines(t, testThereIsOneCommitter) }
+
+func testThereIsOneCommitter(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	start(t, s)
 	if err := s.Commit(t.Context(), put("a", "x")); err != nil { // it runs now
 		t.Fatal(err)
@@ -217,8 +233,10 @@ func TestThereIsOneCommitter(t *testing.T) {
 	}
 }
 
-func TestACallerMayStopWaiting(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+func TestACallerMayStopWaiting(t *testing.T) { bothEngines(t, testACallerMayStopWaiting) }
+
+func testACallerMayStopWaiting(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Commit(ctx, put("a", "x")); !errors.Is(err, context.Canceled) {
@@ -232,7 +250,11 @@ func TestACallerMayStopWaiting(t *testing.T) {
 }
 
 func TestAWriteThatCannotBeMadeIsItsCallersError(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+	bothEngines(t, testAWriteThatCannotBeMadeIsItsCallersError)
+}
+
+func testAWriteThatCannotBeMadeIsItsCallersError(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	start(t, s)
 	bad := Write{err: errDisk}
 	if err := s.Commit(t.Context(), put("a", "x"), bad); !errors.Is(err, errDisk) {
@@ -247,7 +269,11 @@ func TestAWriteThatCannotBeMadeIsItsCallersError(t *testing.T) {
 }
 
 func TestAFullQueueMakesItsCallersWait(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+	bothEngines(t, testAFullQueueMakesItsCallersWait)
+}
+
+func testAFullQueueMakesItsCallersWait(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	for range maxQueuedCalls {
 		if err := s.Enqueue(t.Context(), put("a", "x")); err != nil {
 			t.Fatal(err)

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 
 // writeUntilKilled commits from many goroutines, and says on the standard output what was acknowledged.
 func writeUntilKilled(dir string) error {
-	s, err := Open(dir, testMeta, Options{PartBytes: 10_000, KeepBytes: 50_000})
+	s, err := openPlace(dir, testMeta, Options{PartBytes: 10_000, KeepBytes: 50_000})
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,10 @@ func (dying) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) 
 
 // TestWhatWasAcknowledgedSurvivesAKill kills the writing program in the middle, again and again over the same store.
 func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
-	dir := t.TempDir()
+	bothEngines(t, testWhatWasAcknowledgedSurvivesAKill)
+}
+
+func testWhatWasAcknowledgedSurvivesAKill(t *testing.T, dir string) {
 	acknowledged := make(map[string]bool)
 	signed := make(map[string]common.Hash)
 	for round := range 5 {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -141,7 +142,11 @@ func (s *sender) step(t tester) []bundlesender.Effect {
 
 // TestAJournalStaysSmallAndCanBeReplayed over a long life with restarts: what is left is replayed without a difference.
 func TestAJournalStaysSmallAndCanBeReplayed(t *testing.T) {
-	dir := t.TempDir()
+	bothEngines(t, testAJournalStaysSmallAndCanBeReplayed)
+}
+
+func testAJournalStaysSmallAndCanBeReplayed(t *testing.T, place string) {
+	dir := place
 	options := Options{PartBytes: 20_000, KeepBytes: 60_000, MaxBytes: 400_000}
 	random := rand.New(rand.NewPCG(1, 2))
 	var life *sender
@@ -179,10 +184,7 @@ func TestAJournalStaysSmallAndCanBeReplayed(t *testing.T) {
 
 func checkKept(t *testing.T, dir string, options Options, written *Journal, life *sender) {
 	t.Helper()
-	s, err := OpenReadOnly(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := mustOpen(t, dir, options)
 	defer mustClose(t, s)
 	j := mustJournal(t, s)
 	if diff := cmp.Diff(written.parts, j.parts, cmp.AllowUnexported(part{})); diff != "" {
@@ -213,8 +215,10 @@ func checkKept(t *testing.T, dir string, options Options, written *Journal, life
 	}
 }
 
-func TestKeysHaveJournalsOfTheirOwn(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+func TestKeysHaveJournalsOfTheirOwn(t *testing.T) { bothEngines(t, testKeysHaveJournalsOfTheirOwn) }
+
+func testKeysHaveJournalsOfTheirOwn(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	stop := start(t, s)
 	var group sync.WaitGroup
 	for i := range 4 {
@@ -249,7 +253,11 @@ func TestKeysHaveJournalsOfTheirOwn(t *testing.T) {
 }
 
 func TestAJournalThatIsNotResumedTakesNothing(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+	bothEngines(t, testAJournalThatIsNotResumedTakesNothing)
+}
+
+func testAJournalThatIsNotResumedTakesNothing(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	start(t, s)
 	j := mustJournal(t, s)
 	if _, err := j.Step(t.Context(), bundlesender.New(smallConfig()), bundlesender.Head{}); !errors.Is(err, ErrNotResumed) {
@@ -262,7 +270,11 @@ func TestAJournalThatIsNotResumedTakesNothing(t *testing.T) {
 
 // TestNothingIsDoneThatIsNotWritten: when the store fails, the effects of the step are not given out, nor of any later.
 func TestNothingIsDoneThatIsNotWritten(t *testing.T) {
-	s := mustOpen(t, t.TempDir(), Options{})
+	bothEngines(t, testNothingIsDoneThatIsNotWritten)
+}
+
+func testNothingIsDoneThatIsNotWritten(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()
 	j := mustJournal(t, s)
@@ -288,7 +300,11 @@ func TestNothingIsDoneThatIsNotWritten(t *testing.T) {
 
 // TestAJournalOfAnotherMachineKeepsItsTransactions: what is signed is not taken for forgotten where today's machine disagrees.
 func TestAJournalOfAnotherMachineKeepsItsTransactions(t *testing.T) {
-	dir := t.TempDir()
+	bothEngines(t, testAJournalOfAnotherMachineKeepsItsTransactions)
+}
+
+func testAJournalOfAnotherMachineKeepsItsTransactions(t *testing.T, place string) {
+	dir := place
 	s := mustOpen(t, dir, Options{})
 	stop := start(t, s)
 	j := mustJournal(t, s)
@@ -315,7 +331,9 @@ func TestAJournalOfAnotherMachineKeepsItsTransactions(t *testing.T) {
 	}
 }
 
-func TestADamagedJournalIsRefused(t *testing.T) {
+func TestADamagedJournalIsRefused(t *testing.T) { bothEngines(t, testADamagedJournalIsRefused) }
+
+func testADamagedJournalIsRefused(t *testing.T, place string) {
 	for name, damage := range map[string]func(t *testing.T, own bucket){
 		"an entry": func(t *testing.T, own bucket) {
 			value := slices.Clone(own.Bucket(bucketEntries).Get(number(2)))
@@ -346,7 +364,7 @@ func TestADamagedJournalIsRefused(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := mustOpen(t, t.TempDir(), Options{})
+			s := mustOpen(t, filepath.Join(place, name), Options{})
 			start(t, s)
 			j := mustJournal(t, s)
 			m := mustResume(t, j).Machine

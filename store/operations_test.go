@@ -123,8 +123,10 @@ func TestAnOperationIsKeptWithAllThatIsKnownOfIt(t *testing.T) {
 }
 
 // TestOperationsAgainstAModel: after any puts and deletes, and any restarts, the store holds what a map would.
-func TestOperationsAgainstAModel(t *testing.T) {
-	dir := t.TempDir()
+func TestOperationsAgainstAModel(t *testing.T) { bothEngines(t, testOperationsAgainstAModel) }
+
+func testOperationsAgainstAModel(t *testing.T, place string) {
+	dir := place
 	lives := 0
 	rapid.Check(t, func(r *rapid.T) {
 		lives++
@@ -172,7 +174,11 @@ func TestOperationsAgainstAModel(t *testing.T) {
 }
 
 func TestManyOperationsAreReadInPagesWhileOthersAreWritten(t *testing.T) {
-	s := mustOpenFast(t, t.TempDir(), Options{})
+	bothEngines(t, testManyOperationsAreReadInPagesWhileOthersAreWritten)
+}
+
+func testManyOperationsAreReadInPagesWhileOthersAreWritten(t *testing.T, place string) {
+	s := mustOpenFast(t, place, Options{})
 	start(t, s)
 	var want []common.Hash
 	op := *someOperation(1)
@@ -205,7 +211,11 @@ func TestManyOperationsAreReadInPagesWhileOthersAreWritten(t *testing.T) {
 }
 
 func TestReputationIsTheLastThatWasSet(t *testing.T) {
-	dir := t.TempDir()
+	bothEngines(t, testReputationIsTheLastThatWasSet)
+}
+
+func testReputationIsTheLastThatWasSet(t *testing.T, place string) {
+	dir := place
 	s := mustOpen(t, dir, Options{})
 	stop := start(t, s)
 	if list, err := s.Reputation(); list != nil || err != nil {
@@ -246,8 +256,10 @@ func TestReputationIsTheLastThatWasSet(t *testing.T) {
 }
 
 // TestHistoryAgainstAModel: the history is what was mined last and not unmined, and no more than it may hold.
-func TestHistoryAgainstAModel(t *testing.T) {
-	dir := t.TempDir()
+func TestHistoryAgainstAModel(t *testing.T) { bothEngines(t, testHistoryAgainstAModel) }
+
+func testHistoryAgainstAModel(t *testing.T, place string) {
+	dir := place
 	lives := 0
 	rapid.Check(t, func(r *rapid.T) {
 		lives++

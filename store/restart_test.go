@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -29,23 +30,26 @@ type crash struct {
 // TestARestartKnowsEverythingThatMayHaveLeft: wherever the process is killed, a restart resumes with the same live transactions, those
 // included of which the machine had not heard yet that they were signed.
 func TestARestartKnowsEverythingThatMayHaveLeft(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		dir, err := os.MkdirTemp("", "store")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		calls, crashes := recordedLife(t, filepath.Join(dir, "life"))
-		for i := range 3 {
-			at := rapid.SampledFrom(crashes).Draw(t, "crash")
-			checkRestart(t, filepath.Join(dir, fmt.Sprint(i)), calls[:at.calls], at)
-		}
+	bothEngines(t, func(t *testing.T, place string) {
+		lives := 0
+		rapid.Check(t, func(t *rapid.T) {
+			lives++
+			dir := filepath.Join(place, fmt.Sprint(lives))
+			calls, crashes := recordedLife(t, filepath.Join(dir, "life"))
+			for i := range 3 {
+				at := rapid.SampledFrom(crashes).Draw(t, "crash")
+				checkRestart(t, filepath.Join(dir, fmt.Sprint(i)), calls[:at.calls], at)
+			}
+			if !strings.HasPrefix(dir, redisPrefix) {
+				_ = os.RemoveAll(dir)
+			}
+		})
 	})
 }
 
 // recordedLife leads a life whose calls of the store are kept, in order, instead of being carried out.
 func recordedLife(t *rapid.T, dir string) ([]waiting, []crash) {
-	s, err := Open(dir, testMeta, Options{PartBytes: rapid.SampledFrom([]int{2000, 20_000}).Draw(t, "part"), KeepBytes: 1, MaxBytes: 1 << 30})
+	s, err := openPlace(dir, testMeta, Options{PartBytes: rapid.SampledFrom([]int{2000, 20_000}).Draw(t, "part"), KeepBytes: 1, MaxBytes: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,11 +90,11 @@ func recordedLife(t *rapid.T, dir string) ([]waiting, []crash) {
 }
 
 func checkRestart(t *rapid.T, dir string, calls []waiting, at crash) {
-	s, err := Open(dir, testMeta, Options{KeepBytes: 1})
+	s, err := openPlace(dir, testMeta, Options{KeepBytes: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	boltDB(s).NoSync = true // a test of what is written
+	unsynced(s) // a test of what is written
 	for i := range calls {
 		calls[i].done = nil
 	}

@@ -42,7 +42,7 @@ func start(tb testing.TB, s *Store) (stop func()) {
 
 func mustOpen(tb testing.TB, dir string, options Options) *Store {
 	tb.Helper()
-	s, err := Open(dir, testMeta, options)
+	s, err := openPlace(dir, testMeta, options)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func mustOpen(tb testing.TB, dir string, options Options) *Store {
 func mustOpenFast(tb testing.TB, dir string, options Options) *Store {
 	tb.Helper()
 	s := mustOpen(tb, dir, options)
-	boltDB(s).NoSync = true
+	unsynced(s)
 	return s
 }
 

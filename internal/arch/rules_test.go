@@ -28,6 +28,8 @@ func way() []layer {
 		{[]string{"journal", "internal/senderrun"}, "writes down what the bundle sender did, and repeats it; a random life for it, in tests"},
 		{[]string{"aggregator/bls"}, "signatures that add up, on a curve; knows nothing of operations"},
 		{[]string{"internal/fakekms"}, "a KMS to sign with, in tests"},
+		{[]string{"lease"}, "says which process may use a name; knows nothing of what it is for"},
+		{[]string{"internal/redistest"}, "a real redis-server, for tests"},
 		{[]string{"signer", "txsender", "aggregator", "chain", "store"}, "adapters to keys, relays, nodes and disks"},
 		{[]string{"edge"}, "what stands between the network and a handler; knows nothing of operations"},
 		{[]string{"rpc"}, "declares the backend it serves; the shell implements it"},
@@ -67,7 +69,7 @@ func banned() map[string]string {
 // by its caller.
 func shells() []string {
 	return []string{
-		"node", "chain", "signer", "txsender", "remote", "dashboard", "edge", "rpc", "devchain", "load", "cmd/baler", "test/bench",
+		"node", "chain", "signer", "txsender", "lease", "remote", "dashboard", "edge", "rpc", "devchain", "load", "cmd/baler", "test/bench", "internal/redistest",
 	}
 }
 
@@ -83,7 +85,7 @@ func devchainUsers() []string { return []string{"cmd/baler", "test/bench"} }
 func rooms() []string {
 	return []string{
 		"rpc", "userop", "entrypoint", "gas", "erc7562", "evm", "datafee", "validation", "estimation", "pool", "proposer",
-		"bundlesender", "journal", "signer", "txsender", "aggregator", "chain", "store", "node", "remote", "event",
+		"bundlesender", "journal", "lease", "signer", "txsender", "aggregator", "chain", "store", "node", "remote", "event",
 		"telemetry", "dashboard", "edge", "devchain", "load", "rejection", "profit", "cmd/baler",
 	}
 }
