@@ -33,13 +33,18 @@ type accessListMessage struct {
 // finds its state in two round trips, three if its reads depend on what the block after the view's has. Where the node has
 // no eth_createAccessList it is the plain PrefetchReads.
 func (v *View) PrefetchCall(ctx context.Context, sets []*ReadSet, m Message, questions ...*Question) error {
-	lists := &v.source.lists
-	if lists.failures.Load() >= maxListFailures {
-		return v.PrefetchReads(ctx, sets, questions...)
-	}
 	var want keys
 	for _, set := range sets {
 		v.keysToCompare(set, &want)
+	}
+	return v.loadCall(ctx, want, m, questions)
+}
+
+// loadCall reads the keys, and in a second round trip what the node says that the message reads besides.
+func (v *View) loadCall(ctx context.Context, want keys, m Message, questions []*Question) error {
+	lists := &v.source.lists
+	if lists.failures.Load() >= maxListFailures {
+		return v.load(ctx, want, questions)
 	}
 	var answer struct {
 		AccessList types.AccessList `json:"accessList"`

@@ -27,6 +27,10 @@ type RunOptions struct {
 	// Authorizations are applied before the first call, as a type-4 transaction's would be: one that is not valid is
 	// skipped, a valid one raises its authority's nonce and sets the delegation (EIP-7702).
 	Authorizations []types.SetCodeAuthorization
+
+	// Message is what [View.Execute] asks the node about when its first round has missed something, so that the second
+	// read finds the rest: see [View.PrefetchCall]. Nil: it is not asked.
+	Message *Message
 }
 
 // Run is one transaction in the making: writable state over a view, with the access list, transient storage and refund
@@ -55,7 +59,7 @@ func (v *View) NewRun(ctx context.Context, opts RunOptions) (*Run, error) {
 // over. A round that missed something decides nothing, whatever fn returned. So fn must be able to run again, and must
 // leave behind only what its last round found. After Options.MaxRounds fn's reads go to the node one by one.
 func (v *View) Execute(ctx context.Context, opts RunOptions, fn func(*Run) error) error {
-	for range v.source.opts.MaxRounds {
+	for round := range v.source.opts.MaxRounds {
 		run, err := v.newRun(ctx, opts, true)
 		if err != nil {
 			return err
@@ -67,7 +71,12 @@ func (v *View) Execute(ctx context.Context, opts RunOptions, fn func(*Run) error
 		if run.reader.missing.len() == 0 {
 			return err
 		}
-		if err := v.load(ctx, run.reader.missing, nil); err != nil {
+		if round == 0 && opts.Message != nil {
+			err = v.loadCall(ctx, run.reader.missing, *opts.Message, nil)
+		} else {
+			err = v.load(ctx, run.reader.missing, nil)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package evm
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -37,6 +38,7 @@ type View struct {
 	nonces   table[common.Address, uint64]
 	slots    table[Slot, common.Hash]
 	stats    Stats
+	gather   gather
 }
 
 // Stats counts what a view asked of the node.
@@ -190,7 +192,10 @@ type pending struct {
 func (v *View) load(ctx context.Context, want keys, questions []*Question) error {
 	for want.len() > 0 || len(questions) > 0 {
 		mine, waits := v.claim(want)
-		if err := v.fetch(ctx, mine, questions); err != nil {
+		switch err := v.fetch(ctx, mine, questions); {
+		case errors.Is(err, errLeader):
+			continue
+		case err != nil:
 			return err
 		}
 		want, questions = keys{}, nil
@@ -244,26 +249,6 @@ func (v *View) claim(want keys) (mine claims, waits []pending) {
 		}
 	}
 	return mine, waits
-}
-
-// fetch reads the claimed keys and settles their entries. Entries that failed are forgotten before they are settled,
-// so that the next caller tries again.
-func (v *View) fetch(ctx context.Context, mine claims, questions []*Question) error {
-	if mine.keys.len() == 0 && len(questions) == 0 {
-		return nil
-	}
-	got, stats, err := v.source.read(ctx, v, mine.keys, questions)
-	if err != nil {
-		err = v.fail(err)
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.stats.add(stats)
-	settle(&v.accounts, mine.keys.accounts, mine.accounts, got.accounts, err)
-	settle(&v.nonces, mine.keys.nonces, mine.nonces, got.nonces, err)
-	settle(&v.slots, mine.keys.slots, mine.slots, got.slots, err)
-	close(mine.done)
-	return err
 }
 
 func (v *View) fail(err error) error {

@@ -20,11 +20,13 @@ type hint struct {
 	accounts []common.Address
 	nonces   []common.Address // of the accounts, those whose nonce matters too
 	slots    []evm.Slot
+	own      []common.Hash // slots of whoever the sender is: accounts of one kind keep their owner in the same place
 }
 
 const (
 	maxHints       = 10_000 // entities
 	maxHintEntries = 64     // accounts and slots per entity
+	maxOwnHints    = 8      // slots of whoever the sender is
 )
 
 func newHints() *hints { return &hints{lru.NewCache[common.Address, hint](maxHints)} }
@@ -63,8 +65,8 @@ func (g guess) slot(addr common.Address, key common.Hash) {
 // knows reports whether something has been learnt of an entity.
 func (h *hints) knows(entity common.Address) bool { return h.byEntity.Contains(entity) }
 
-// add adds what is known of an entity to a guess.
-func (h *hints) add(entity common.Address, g guess) {
+// add adds what is known of an entity to a guess about an operation of the sender.
+func (h *hints) add(entity, sender common.Address, g guess) {
 	known, ok := h.byEntity.Get(entity)
 	if !ok {
 		return
@@ -78,10 +80,13 @@ func (h *hints) add(entity common.Address, g guess) {
 	for _, slot := range known.slots {
 		g.slot(slot.Account, slot.Key)
 	}
+	for _, key := range known.own {
+		g.slot(sender, key)
+	}
 }
 
 // learn files a read set: all of it under its sender, and what does not belong to the sender under the other entities,
-// which will meet other senders. skip tells what is guessed anyway.
+// which will meet other senders; of the sender's own slots they learn the keys. skip tells what is guessed anyway.
 func (h *hints) learn(reads *evm.ReadSet, sender common.Address, others []common.Address, skip guess) {
 	var own, shared hint
 	for addr, read := range reads.Accounts {
@@ -104,6 +109,8 @@ func (h *hints) learn(reads *evm.ReadSet, sender common.Address, others []common
 		own.slots = append(own.slots, slot)
 		if slot.Account != sender {
 			shared.slots = append(shared.slots, slot)
+		} else {
+			shared.own = append(shared.own, slot.Key)
 		}
 	}
 	h.keep(sender, own)
@@ -116,7 +123,8 @@ func (h *hints) keep(entity common.Address, k hint) {
 	k.accounts = k.accounts[:min(len(k.accounts), maxHintEntries)]
 	k.nonces = k.nonces[:min(len(k.nonces), maxHintEntries)]
 	k.slots = k.slots[:min(len(k.slots), maxHintEntries)]
-	if len(k.accounts)+len(k.nonces)+len(k.slots) > 0 {
+	k.own = k.own[:min(len(k.own), maxOwnHints)]
+	if len(k.accounts)+len(k.nonces)+len(k.slots)+len(k.own) > 0 {
 		h.byEntity.Add(entity, k)
 	}
 }

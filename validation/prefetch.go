@@ -12,15 +12,15 @@ import (
 	"github.com/ethereum/go-ethereum/params"
 )
 
-// prefetch reads what an operation's validation will need: for a sender that is known, what validations with its entities
-// read before, in one round trip; for another one also what the node's access list of the operation names, in a second.
-// The quote's question travels along.
+// prefetch reads what an operation's validation will need: what validations with its entities read before, in one round
+// trip; if nothing is known of its EntryPoint's accounts yet, also what the node's access list of the operation names, in a
+// second. Where the guess was not enough the list is asked for later: see message. The quote's question travels along.
 func (v *Validator) prefetch(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation, quote *datafee.Quote) error {
 	g := v.guess(ep, op)
 	if op.Authorization != nil {
 		g.nonce(op.Sender)
 	}
-	if v.hints.knows(op.Sender) {
+	if v.hints.knows(op.Sender) || v.hints.knows(ep.Address) {
 		return view.PrefetchReads(ctx, []*evm.ReadSet{g.reads}, quote.Questions()...)
 	}
 	return view.PrefetchCall(ctx, []*evm.ReadSet{g.reads}, v.message(ep, op), quote.Questions()...)

@@ -72,6 +72,26 @@ func TestRoundTripsOfAdmission(t *testing.T) {
 	}
 }
 
+// Once accounts of a kind have been seen, a new one of that kind is one round trip too: where an account keeps its owner is
+// where the others do.
+func TestAnAccountOfAKnownKindTakesOneRoundTrip(t *testing.T) {
+	eachVersion(t, func(t *testing.T, f *fixture, v userop.Version) {
+		node := &tripNode{Node: f.node}
+		validator := validation.New(evm.NewSource(node, f.chain.ChainConfig(), evm.Options{}), validation.Config{SampleEvery: -1})
+		for i := range uint64(4) {
+			op := f.sign(f.op(f.deployed(v, 10+i)))
+			f.mine()
+			node.trips, node.requests = 0, 0
+			if _, err := validator.Validate(t.Context(), f.head(), entrypoint.Canonical(v), op, validation.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			if i > 0 && (node.trips > 1 || node.requests > 2) {
+				t.Errorf("account %d: have %d round trips and %d requests, want one of at most 2", i, node.trips, node.requests)
+			}
+		}
+	})
+}
+
 // With a node that has nothing but eth_ methods, of these not all, operations and bundles are validated.
 func TestAPlainNodeIsEnough(t *testing.T) {
 	f := newFixture(t, validation.Config{})

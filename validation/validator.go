@@ -157,9 +157,9 @@ func (v *Validator) guess(ep entrypoint.EntryPoint, op *userop.UserOperation) gu
 		g.account(entity)
 		g.slot(ep.Address, entrypoint.DepositSlot(ep.Version, entity))
 		g.slot(ep.Address, entrypoint.StakeSlot(ep.Version, entity))
-		v.hints.add(entity, g)
+		v.hints.add(entity, op.Sender, g)
 	}
-	v.hints.add(ep.Address, g)
+	v.hints.add(ep.Address, op.Sender, g)
 	g.join(guess{v.cfg.DataFees.Reads()})
 	return g
 }
@@ -234,6 +234,9 @@ type simulation struct {
 // simulate runs handleOps with the one operation, up to the end of its validation.
 func (v *Validator) simulate(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation, opts Options) (*simulation, error) {
 	run := evm.RunOptions{Origin: v.cfg.Beneficiary, Block: opts.Block}
+	if !v.hints.knows(op.Sender) {
+		run.Message = new(v.message(ep, op))
+	}
 	if op.Authorization != nil {
 		run.Authorizations = []types.SetCodeAuthorization{*op.Authorization}
 	}
