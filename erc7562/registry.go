@@ -5,7 +5,7 @@ type RuleInfo struct {
 	ID    Rule
 	Title string
 	// Where names the place that enforces the rule: a function of this package, or another package. A dash says that
-	// the rule binds nothing here; Title says why. Empty: nothing enforces it yet.
+	// the rule binds nothing here; Title says why.
 	Where string
 }
 
@@ -51,10 +51,10 @@ func Rules() []RuleInfo {
 		{"EREP-030", "A staked account answers for the other entities", "pool"},
 		{"EREP-040", "An aggregator must be staked", "erep040"},
 		{"EREP-050", "An unstaked paymaster returns no context", "erep050"},
-		{"EREP-055", "A context's size does not change between validation and bundle", ""},
+		{"EREP-055", "A context's size does not change between validation and bundle", "ContextUnchanged"},
 		{"EREP-060", "With a staked factory, it and the sender may use CREATE and CREATE2", "erep060"},
 		{"EREP-061", "A staked factory may use a utility contract that calls CREATE", "erep061"},
-		{"EREP-070", "A staked entity whose validation gas falls by over 10 % is throttled", ""},
+		{"EREP-070", "A staked entity whose validation gas falls by over 10 % is throttled", "GasReduced"},
 		{"UREP-010", "An unstaked sender has few operations in the mempool", "pool"},
 		{"UREP-020", "An unstaked paymaster has as many as its inclusion rate allows", "pool"},
 		{"ALT-010", "Alternative mempools: Baler takes part in the canonical one alone", "-"},

@@ -63,6 +63,23 @@ func CodeUnchanged(s *Subject, first, second map[common.Address]common.Hash) *Ve
 	return v
 }
 
+// ContextUnchanged is EREP-055: the size of a paymaster's context may not change between an operation's validation and the
+// creation of a bundle with it. Sizes are in bytes. It returns nil, or the verdict on the paymaster.
+func ContextUnchanged(paymaster common.Address, before, now int) *Verdict {
+	if before == now {
+		return nil
+	}
+	return &Verdict{
+		Rule: "EREP-055", Entity: Paymaster, Address: paymaster,
+		Detail: fmt.Sprintf("paymaster %s returned a context of another size than before: have %d bytes, want %d", paymaster, now, before),
+	}
+}
+
+// GasReduced is EREP-070: it reports whether an entity's validation used over 10 % less gas in the creation of a bundle than
+// in the second validation, for which a staked entity is throttled. Both figures must be free of what depends on the
+// operations before it in the bundle: warm accounts and slots cost less.
+func GasReduced(second, bundle uint64) bool { return bundle < second-second/10 }
+
 // StakeLimits say what makes an entity a staked one.
 type StakeLimits struct {
 	MinStake        uint256.Int // MIN_STAKE_VALUE, wei

@@ -45,6 +45,7 @@ type Run struct {
 	machine  *vm.EVM // the one executing now, or nil
 	stopped  bool
 	accesses func(Access) // told of slots that are touched
+	stateGas uint64
 }
 
 // NewRun returns a run over the view. Values that are not known yet are read when they are needed, one by one; see

@@ -4,6 +4,7 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/core/vm"
+	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
 )
 
@@ -52,8 +53,33 @@ func (s *trackedState) GetState(addr common.Address, key common.Hash) common.Has
 	return s.StateDB.GetState(addr, key)
 }
 
+// AddAddressToAccessList implements vm.StateDB: the account is used for the first time.
+func (s *trackedState) AddAddressToAccessList(addr common.Address) {
+	s.run.stateGas += params.ColdAccountAccessCostEIP2929 - params.WarmStorageReadCostEIP2929
+	s.StateDB.AddAddressToAccessList(addr)
+}
+
+// AddSlotToAccessList implements vm.StateDB: the slot is used for the first time.
+func (s *trackedState) AddSlotToAccessList(addr common.Address, key common.Hash) {
+	s.run.stateGas += params.ColdSloadCostEIP2929 - params.WarmStorageReadCostEIP2929
+	s.StateDB.AddSlotToAccessList(addr, key)
+}
+
+// slotGas is what it costs to write a slot that has been used before (EIP-2200).
+func (s *trackedState) slotGas(addr common.Address, key, value common.Hash) uint64 {
+	switch current, original := s.GetStateAndCommittedState(addr, key); {
+	case current == value || current != original:
+		return params.WarmStorageReadCostEIP2929
+	case original == (common.Hash{}):
+		return params.SstoreSetGasEIP2200
+	default:
+		return params.SstoreResetGasEIP2200 - params.ColdSloadCostEIP2929
+	}
+}
+
 // SetState implements vm.StateDB: SSTORE.
 func (s *trackedState) SetState(addr common.Address, key, value common.Hash) common.Hash {
+	s.run.stateGas += s.slotGas(addr, key, value)
 	if s.run.accesses != nil {
 		s.run.accesses(Access{Slot: Slot{addr, key}, Write: true})
 	}
@@ -75,6 +101,11 @@ func (s *trackedState) SetTransientState(addr common.Address, key, value common.
 	}
 	s.StateDB.SetTransientState(addr, key, value)
 }
+
+// StateGas returns how much of the gas that the run's calls have used depends on what was used and written before in the same
+// transaction: what is paid for an account or slot that is used for the first time (EIP-2929), and for writing slots
+// (EIP-2200). The rest of a call's gas is the same wherever in a transaction it stands, as long as it does the same.
+func (r *Run) StateGas() uint64 { return r.stateGas }
 
 // Access is one use of a slot by code, also if it is undone later.
 type Access struct {

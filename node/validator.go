@@ -88,12 +88,20 @@ func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, ep e
 	if err != nil {
 		return nil, err
 	}
+	if len(result.Reduced) > 0 {
+		v.pool.do(func(p *pool.Pool) []pool.Removed {
+			for _, entity := range result.Reduced {
+				p.Throttle(entity)
+			}
+			return nil
+		})
+	}
 	answer := &proposer.BundleValidation{
 		ExecutionGas: result.ExecutionGas, CallGas: result.CallGas, GasUsed: result.GasUsed, Revenue: result.Revenue,
 		DataFee: result.DataCost.Fee, DataGas: result.DataCost.Gas,
 	}
 	for _, f := range result.Failed {
-		answer.Failed = append(answer.Failed, proposer.Failure{Index: f.Index, Rejection: f.Rejection, Culprit: f.Entity})
+		answer.Failed = append(answer.Failed, proposer.Failure{Index: f.Index, Rejection: f.Rejection, Culprit: f.Entity, Passed: f.Passed})
 	}
 	return answer, nil
 }

@@ -176,6 +176,17 @@ func (p *Pool) Blame(op *Operation, culprit erc7562.Entity) []Removed {
 	return nil
 }
 
+// Throttle is for a staked entity that used less gas when it was validated in a bundle (ERC-7562, EREP-070): if it is OK it is
+// throttled now, as if so many of its operations had been seen and not included.
+func (p *Pool) Throttle(address common.Address) {
+	if p.status(address) != OK || p.listed[address] == allowed {
+		return
+	}
+	p.update(address, func(s *standing) {
+		s.seen = (s.included + p.config.ThrottlingSlack + 1) * max(p.config.MinInclusionRateDenominator, 1)
+	})
+}
+
 // absolve takes back what the entities that did not fail were charged with when the operation came in: the paymaster
 // for failures of factory or account (EREP-015), the aggregator for those of anyone else (EREP-016). A staked account
 // answers for its paymaster and its aggregator: their failures are its own (EREP-030).

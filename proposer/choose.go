@@ -349,7 +349,11 @@ func (c *chooser) fail(failures []Failure) error {
 		op := c.ops[f.Index]
 		if !out[op.Hash] {
 			out[op.Hash] = true
-			c.remove(op.Operation, Removal{Rejection: f.Rejection, Reason: pool.BundleFailed, Culprit: f.Culprit})
+			reason := pool.BundleFailed
+			if f.Passed {
+				reason = pool.ValidationFailed
+			}
+			c.remove(op.Operation, Removal{Rejection: f.Rejection, Reason: reason, Culprit: f.Culprit})
 		}
 	}
 	c.keep(func(op chosen) bool { return !out[op.Hash] })

@@ -90,6 +90,7 @@ type Failure struct {
 	Index     int // in the operations given
 	Rejection *rejection.Rejection
 	Culprit   erc7562.Entity
+	Passed    bool // the bundle does not fail because of it: a rule keeps it out
 }
 
 // Refusal is an error of Validate that knows which entity failed. A bare *rejection.Rejection blames nobody.

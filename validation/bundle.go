@@ -69,7 +69,7 @@ func (v *Validator) ValidateBundle(ctx context.Context, head *types.Header, b Bu
 	if err != nil {
 		return nil, fmt.Errorf("validate bundle: %w", err)
 	}
-	result.Failed, result.Simulated = w.failed, w.simulated
+	result.Failed, result.Reduced, result.Simulated = w.failed, w.reduced, w.simulated
 	return result, nil
 }
 
@@ -82,6 +82,7 @@ type wholeBundle struct {
 	quote     *datafee.Quote // of the operations that are left
 	left      []int          // indices of the operations that have not failed, in order
 	failed    []Failure
+	reduced   []common.Address
 	sifted    bool // the operations have been tried one by one
 	simulated int  // validations of operations that were executed
 }
@@ -127,6 +128,10 @@ func (w *wholeBundle) settle(ctx context.Context) (*BundleResult, error) {
 		run, err := w.run(ctx)
 		if err != nil {
 			return nil, err
+		}
+		w.reduced = w.gasReduced(run)
+		if w.failContexts(run) {
+			continue
 		}
 		if run.reverted() {
 			if err := w.sift(ctx, run); err != nil {

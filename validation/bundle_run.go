@@ -54,6 +54,7 @@ func (w *wholeBundle) run(ctx context.Context) (bundleRun, error) {
 	}
 	err := w.view.Execute(ctx, w.options(), func(r *evm.Run) error {
 		t := newTrace(w.EntryPoint, ops, w.Beneficiary)
+		t.stateGas = r.StateGas
 		run.touched = newTouches(len(ops))
 		r.OnAccess(func(a evm.Access) {
 			if t.last.open && t.executing == 0 && a.Account != w.EntryPoint.Address {

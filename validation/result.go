@@ -35,6 +35,7 @@ type Result struct {
 	VerificationGasUsed          uint64
 	PaymasterVerificationGasUsed uint64
 	PreOpGas                     uint64
+	OwnGas                       EntityGas
 	DataGas                      uint64 // what preVerificationGas must hold for the data's cost on the chain, see Config.DataFees
 
 	ContextSize int              // bytes of the paymaster's context
@@ -57,6 +58,11 @@ type Result struct {
 	BlockNumber uint64
 }
 
+// EntityGas is the gas of an operation's entities in their own frames, less what depends on what was used and written before
+// in the same transaction ([evm.Run.StateGas]): it can be compared between a validation alone and one in a bundle. It is
+// zero where the node's tracer validated.
+type EntityGas struct{ Factory, Account, Paymaster uint64 }
+
 // StakeInfo is an entity's account at the EntryPoint.
 type StakeInfo struct {
 	Address         common.Address
@@ -71,6 +77,8 @@ type Failure struct {
 	Index     int // in the operations given
 	Rejection *rejection.Rejection
 	Entity    erc7562.Entity // the entity called last
+	// Passed says that the bundle does not fail because of it: a rule keeps it out (EREP-055).
+	Passed bool
 }
 
 // BundleResult is what running a whole bundle found out. Failed is in the order of discovery. The other fields describe
@@ -79,8 +87,11 @@ type BundleResult struct {
 	Failed []Failure
 	// Conflicts are operations that passed, but whose validation reads what an earlier one's writes. At most one for each.
 	Conflicts []Conflict
+	// Reduced are staked entities whose validation used over a tenth less gas than in the operation's own validation: they
+	// are to be throttled (EREP-070).
+	Reduced []common.Address
 	// Simulated is how many validations of operations were executed to find all this: twice the operations that were
-	// given, and those that are left, at most.
+	// given, and those that are left, at most; once more those that are left if a paymaster's context has changed.
 	Simulated int
 
 	// ExecutionGas is what the EntryPoint's call used: no intrinsic gas, no refund taken off.

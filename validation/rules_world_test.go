@@ -41,6 +41,7 @@ const (
 	stepManyLoads
 	stepManyTStores
 	stepManyHashes
+	stepUnless
 )
 
 // step is one Step of contracts/rules/Steps.sol.

@@ -49,6 +49,7 @@ func (p part) entity(op *userop.UserOperation) erc7562.Entity {
 // opTrace is what one operation's part of handleOps did.
 type opTrace struct {
 	factoryGas, accountGas, paymasterGas uint64
+	own                                  EntityGas
 	accountOutput, paymasterOutput       []byte // nil: not called, or it failed
 }
 
@@ -59,6 +60,8 @@ type lastCall struct {
 	open   bool   // it has not returned
 	failed bool   // it has reverted or run out of gas
 	output []byte // its return or revert data
+
+	stateGas uint64 // of the run when it began
 }
 
 // mark is the gas left in the EntryPoint's frame when it asked with the GAS opcode, and which calls had been made.
@@ -81,6 +84,7 @@ type handleOpsTrace struct {
 	reached       bool // BeforeExecution was emitted
 	marks         []mark
 	created       []common.Address
+	stateGas      func() uint64   // the run's; nil: not known
 	record        *erc7562.Tracer // nil: nothing is recorded for the rules
 	traced        bool            // replayed from a node's trace: there are no marks
 
@@ -132,6 +136,9 @@ func (t *handleOpsTrace) called(to common.Address, input []byte, value *big.Int)
 		return
 	}
 	t.last = lastCall{part: p, index: index, open: true}
+	if t.stateGas != nil {
+		t.last.stateGas = t.stateGas()
+	}
 	if p == partCompensate && value != nil {
 		t.compensation.SetFromBig(value)
 	}
@@ -202,14 +209,19 @@ func (t *handleOpsTrace) file(gasUsed uint64) {
 	if !t.last.failed {
 		output = t.last.output
 	}
+	var own uint64
+	if t.stateGas != nil {
+		own = gasUsed - min(gasUsed, t.stateGas()-t.last.stateGas)
+	}
 	switch t.last.part {
 	case partFactory:
 		op.factoryGas += gasUsed
+		op.own.Factory += own
 	case partAccount:
-		op.accountGas, op.accountOutput = gasUsed, output
+		op.accountGas, op.accountOutput, op.own.Account = gasUsed, output, own
 		t.validating++
 	case partPaymaster:
-		op.paymasterGas, op.paymasterOutput = gasUsed, output
+		op.paymasterGas, op.paymasterOutput, op.own.Paymaster = gasUsed, output, own
 	case partNone, partExecution, partPostOp, partCompensate:
 	}
 }

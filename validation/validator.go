@@ -278,7 +278,7 @@ func (v *Validator) simulateHere(ctx context.Context, view *evm.View, ep entrypo
 	record := v.rules.tracer()
 	err := view.Execute(ctx, run, func(r *evm.Run) error {
 		t := newTrace(ep, ops, v.cfg.Beneficiary)
-		t.stop = r.Stop
+		t.stop, t.stateGas = r.Stop, r.StateGas
 		t.record = record
 		record.Reset(r.State().GetCode, entities(op)...)
 		ret, _, err := r.Call(v.cfg.Beneficiary, ep.Address, nil, data, v.cfg.SimulationGas, t.hooks())
@@ -342,6 +342,7 @@ func (v *Validator) judge(ep entrypoint.EntryPoint, op *userop.UserOperation, si
 	res.Prefund = op.MaxCost()
 	res.FactoryGasUsed, res.AccountGasUsed = t.perOp[0].factoryGas, t.perOp[0].accountGas
 	res.PaymasterGasUsed = t.perOp[0].paymasterGas
+	res.OwnGas = t.perOp[0].own
 	res.ContextSize = contextSize(t.perOp[0])
 	used := t.gasUsed(ep.Version, op)
 	if t.traced {

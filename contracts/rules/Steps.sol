@@ -34,6 +34,8 @@ abstract contract Steps {
     uint256 internal constant MANY_SLOADS = 0x10a;
     uint256 internal constant MANY_TSTORES = 0x10b;
     uint256 internal constant MANY_HASHES = 0x10c;
+    /// Runs the steps in data unless the slot value holds something.
+    uint256 internal constant UNLESS = 0x10d;
 
     error UnknownStep(uint256 op);
 
@@ -46,10 +48,21 @@ abstract contract Steps {
         for (uint256 i = 0; i < steps.length; ++i) {
             if (steps[i].op == CONTEXT) {
                 contextLength = steps[i].value;
+            } else if (steps[i].op == UNLESS) {
+                contextLength = _unless(steps[i]);
             } else {
                 _step(steps[i]);
             }
         }
+    }
+
+    function _unless(Step memory s) private returns (uint256) {
+        uint256 slot = s.value;
+        uint256 held;
+        assembly ("memory-safe") {
+            held := sload(slot)
+        }
+        return held == 0 ? _run(s.data) : 0;
     }
 
     /// The result keeps the optimizer from leaving out what only reads.
