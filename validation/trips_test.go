@@ -85,8 +85,8 @@ func TestAnAccountOfAKnownKindTakesOneRoundTrip(t *testing.T) {
 			if _, err := validator.Validate(t.Context(), f.head(), entrypoint.Canonical(v), op, validation.Options{}); err != nil {
 				t.Fatal(err)
 			}
-			if i > 0 && (node.trips > 1 || node.requests > 2) {
-				t.Errorf("account %d: have %d round trips and %d requests, want one of at most 2", i, node.trips, node.requests)
+			if i > 0 && (node.trips > 1 || node.requests > 3) { // accounts, slots, and its code
+				t.Errorf("account %d: have %d round trips and %d requests, want one of at most 3", i, node.trips, node.requests)
 			}
 		}
 	})
