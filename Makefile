@@ -40,7 +40,7 @@ test: ## Everything: install what the tests need, then vet, tests with the race 
 	@$(MAKE) clients
 	@echo "make test: everything passed"
 
-deps: ## Install what the tests need: redis-server, chromium, npm packages (only what is missing)
+deps: ## Install what the tests need: redis-server, chromium, promtool, npm packages (only what is missing)
 	scripts/install-test-deps.sh
 
 vet: ## go vet

@@ -29,6 +29,7 @@ type Client struct {
 	eth     *ethclient.Client
 	rpc     *rpc.Client
 	idle    func() // closes idle HTTP connections
+	meter   *meter
 	origin  string // scheme and host: all of the URL that may be shown
 	timeout time.Duration
 }
@@ -55,7 +56,8 @@ func Dial(ctx context.Context, rawURL string, timeout time.Duration) (*Client, e
 	transport = transport.Clone()
 	transport.MaxIdleConnsPerHost = 64
 	c := &Client{idle: transport.CloseIdleConnections, origin: parsed.Scheme + "://" + parsed.Host, timeout: timeout}
-	c.rpc, err = rpc.DialOptions(ctx, rawURL, rpc.WithHTTPClient(&http.Client{Transport: transport, Timeout: timeout}))
+	c.meter = &meter{next: transport, origin: c.origin}
+	c.rpc, err = rpc.DialOptions(ctx, rawURL, rpc.WithHTTPClient(&http.Client{Transport: c.meter, Timeout: timeout}))
 	if err != nil {
 		return nil, c.clean("connect", err)
 	}

@@ -194,6 +194,13 @@ type NodeAsked struct {
 	Result   string // "ok", "failed" (no answer), or "http 429" and the like
 }
 
+// CallServed: a JSON-RPC call of a client was answered.
+type CallServed struct {
+	Method string
+	Code   int // JSON-RPC error code; 0: it was answered with a result
+	Took   time.Duration
+}
+
 // Alert: something needs a person.
 type Alert struct {
 	Signer common.Address
@@ -221,3 +228,4 @@ func (KeyUsed) event()            {}
 func (LeaseMoved) event()         {}
 func (BalanceSeen) event()        {}
 func (NodeAsked) event()          {}
+func (CallServed) event()         {}

@@ -140,6 +140,7 @@ func (w *worker) proposal(ctx context.Context, e bundlesender.Propose) (*propose
 	if err != nil {
 		return nil, err
 	}
+	w.node.sink(event.BalanceSeen{Signer: w.key.Address(), Balance: balance, Block: head.number()})
 	return w.proposer.Propose(ctx, proposer.Request{
 		Builder: w.builder, Head: head.header, BaseFee: head.baseFee, Priority: priority, Floor: e.Floor,
 		Beneficiary: w.beneficiary(), Balance: balance, ClaimUntil: head.number() + claimBlocks, Exclude: e.Exclude,

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"time"
 
 	"baler/entrypoint"
 	"baler/erc7562"
@@ -105,13 +106,26 @@ func (n *Node) judge(ctx context.Context, admitted *pool.Operation) (known bool,
 			if admitted.CodeHashes != nil {
 				options.First = &validation.Result{CodeHashes: admitted.CodeHashes}
 			}
+			begun := time.Now()
 			result, err = n.validator.inner.Validate(ctx, at.header, ep, op, options)
+			n.validationTook(admitted.Hash, "admission", begun, err)
 		}
 		if err == nil || n.still(moves) && !n.outdated(ctx, err) {
 			break
 		}
 	}
 	return known, result, err
+}
+
+// validationTook says how long a validation took, and how it ended.
+func (n *Node) validationTook(hash common.Hash, stage string, begun time.Time, err error) {
+	told := event.OperationValidated{Hash: hash, Stage: stage, Result: "valid", Took: time.Since(begun)}
+	if _, refused := errors.AsType[*rejection.Rejection](err); refused {
+		told.Result = "refused"
+	} else if err != nil {
+		told.Result = "failed"
+	}
+	n.sink(told)
 }
 
 // operationHash is the operation's hash. An EIP-7702 sender that brings no authorization has its delegate on chain.

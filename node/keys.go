@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"time"
@@ -196,7 +197,8 @@ func (k *keyring) start(ctx context.Context, key signer.Signer, fail context.Can
 	}
 	k.join(w)
 	k.group.Go(func() {
-		err := w.run(ctx)
+		var err error
+		pprof.Do(ctx, pprof.Labels("owner", "senders"), func(ctx context.Context) { err = w.run(ctx) })
 		k.leave(w)
 		err = errors.Join(err, h.end(ctx))
 		switch {

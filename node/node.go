@@ -160,7 +160,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	}
 	n.pool = &mempool{pool: pool.New(config.Pool), sink: n.sink}
 	config.Validation.OnDisagreement = n.onDisagreement
-	n.validator = &validator{inner: validation.New(source, config.Validation), source: source, pool: n.pool}
+	n.validator = &validator{inner: validation.New(source, config.Validation), source: source, pool: n.pool, took: n.validationTook}
 	n.estimator = estimation.New(source, config.Estimation)
 	n.keys = newKeyring(n, &config)
 	return n, nil

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"time"
 
 	"baler/entrypoint"
 	"baler/evm"
@@ -22,11 +23,15 @@ type validator struct {
 	inner  *validation.Validator
 	source *evm.Source
 	pool   *mempool
+	took   func(hash common.Hash, stage string, begun time.Time, err error)
 }
 
 // Validate implements [proposer.Validator].
 func (v *validator) Validate(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, op *userop.UserOperation, ahead uint64) (*proposer.Validation, error) {
-	result, err := v.inner.Validate(ctx, head, ep, op, validation.Options{NonceAhead: ahead, First: v.first(ep, op)})
+	hash, first := v.first(ep, op)
+	begun := time.Now()
+	result, err := v.inner.Validate(ctx, head, ep, op, validation.Options{NonceAhead: ahead, First: first})
+	v.took(hash, "proposal", begun, err)
 	if refusal, ok := errors.AsType[*validation.Refusal](err); ok {
 		return nil, &proposer.Refusal{Rejection: refusal.Rejection, Culprit: refusal.Entity}
 	}
@@ -64,13 +69,13 @@ func known(ep entrypoint.EntryPoint, op *userop.UserOperation, reads *evm.ReadSe
 }
 
 // first is what the second validation compares with: the code that the first one saw.
-func (v *validator) first(ep entrypoint.EntryPoint, op *userop.UserOperation) *validation.Result {
+func (v *validator) first(ep entrypoint.EntryPoint, op *userop.UserOperation) (common.Hash, *validation.Result) {
 	var admitted *pool.Operation
 	v.pool.look(func(p *pool.Pool) { admitted = p.Find(ep.Address, op.Sender, op.Nonce) })
 	if admitted == nil || admitted.Op != op {
-		return nil
+		return common.Hash{}, nil
 	}
-	return &validation.Result{CodeHashes: admitted.CodeHashes}
+	return admitted.Hash, &validation.Result{CodeHashes: admitted.CodeHashes}
 }
 
 // Prepare implements [proposer.Validator].

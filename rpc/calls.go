@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -16,11 +17,14 @@ type calls struct {
 	admit   atomic.Int64  // calls at work and waiting
 	timeout time.Duration
 	stopped context.Context // ends when the server closes
+	told    func(method string, code int, took time.Duration)
 	log     *slog.Logger
 }
 
 // do runs one call within the bounds. The context it passes on ends with the client, the time limit, or the server.
-func do[T any](ctx context.Context, c *calls, method string, run func(context.Context) (T, error)) (answer T, _ error) {
+func do[T any](ctx context.Context, c *calls, method string, run func(context.Context) (T, error)) (answer T, err error) {
+	begun := time.Now()
+	defer func() { c.told(method, codeOf(err), time.Since(begun)) }()
 	if c.admit.Add(1) > c.limit {
 		c.admit.Add(-1)
 		return answer, &callError{code: codeLimitExceeded, message: "too many calls at once, try again later"}
@@ -37,12 +41,20 @@ func do[T any](ctx context.Context, c *calls, method string, run func(context.Co
 	case <-ctx.Done():
 		return answer, c.fail(method, ctx.Err())
 	}
-	answer, err := guarded(ctx, run)
+	answer, err = guarded(ctx, run)
 	if err != nil {
 		var none T
 		return none, c.fail(method, err)
 	}
 	return answer, nil
+}
+
+// codeOf is the code of what a client is told; 0: an answer.
+func codeOf(err error) int {
+	if visible, ok := errors.AsType[*callError](err); ok {
+		return visible.code
+	}
+	return 0
 }
 
 func (c *calls) fail(method string, err error) error {

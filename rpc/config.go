@@ -26,6 +26,9 @@ type Config struct {
 	// well). Nil: always {"status":"ok"}.
 	Live, Ready, Health edge.Probe
 
+	// OnCall is told of every call that was answered; code is 0 or that of the error. It must not block.
+	OnCall func(method string, code int, took time.Duration)
+
 	// CORSOrigins are the origins whose pages a browser lets talk to the server ("*": all). Empty: none; a WebSocket
 	// whose Origin is not listed is refused.
 	CORSOrigins edge.Origins
@@ -73,6 +76,9 @@ func (c Config) withDefaults() Config {
 	set(&c.ReadTimeout, 30*time.Second)
 	set(&c.IdleTimeout, 120*time.Second)
 	set(&c.ShutdownTimeout, 5*time.Second)
+	if c.OnCall == nil {
+		c.OnCall = func(string, int, time.Duration) {}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}

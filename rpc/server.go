@@ -54,6 +54,7 @@ func NewServer(backend Backend, cfg Config) *Server {
 		limit:   int64(cfg.MaxCalls + cfg.MaxWaitingCalls),
 		timeout: cfg.CallTimeout,
 		stopped: s.stopped,
+		told:    cfg.OnCall,
 		log:     cfg.Logger,
 	}
 	for _, api := range s.services(calls) {

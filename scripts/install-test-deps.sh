@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what `make test` needs beside Go and Node, on Debian or Ubuntu, and only what is missing:
-# a C compiler (the race detector), redis-server and chromium (integration tests), the npm packages of test/clients.
+# a C compiler (the race detector), redis-server and chromium (integration tests), promtool (rules and metrics), the npm packages of test/clients.
 # It changes nothing when everything is there, so that it also runs without root and without a network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,6 +23,7 @@ need_major node "${node_version#v}" 20
 packages=()
 command -v gcc >/dev/null || packages+=(gcc libc6-dev)
 command -v redis-server >/dev/null || packages+=(redis-server)
+command -v promtool >/dev/null || packages+=(prometheus)
 command -v chromium >/dev/null || command -v google-chrome >/dev/null || packages+=(chromium)
 
 if [ ${#packages[@]} -gt 0 ]; then

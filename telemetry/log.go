@@ -101,6 +101,8 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 		return slog.LevelDebug, "node asked", []slog.Attr{
 			slog.String("endpoint", e.Endpoint), slog.Any("methods", e.Methods), slog.Duration("took", e.Took), slog.String("result", e.Result),
 		}
+	case event.CallServed:
+		return slog.LevelDebug, "call served", []slog.Attr{slog.String("method", e.Method), slog.Int("code", e.Code), slog.Duration("took", e.Took)}
 	case event.Alert:
 		return slog.LevelWarn, e.Text, []slog.Attr{slog.String("alert", e.Kind), address("signer", e.Signer)}
 	default:

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"time"
 
 	"baler/chain"
 	"baler/entrypoint"
@@ -43,7 +44,9 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 		return nil, err
 	}
 	//nolint:contextcheck // an event carries no context: its log line outlives what caused it
-	sink := telemetry.Log(log)
+	lines, metrics := telemetry.Log(log), telemetry.NewMetrics(time.Now)
+	sink := telemetry.Join(lines, metrics.Sink())
+	client.OnRequest(nodeAsked(sink))
 	if config.Rules, err = evm.DetectChainConfig(ctx, client, chainID); err != nil {
 		return nil, badSetting("--node_http: %w", err)
 	}
@@ -65,14 +68,22 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	server := rpc.NewServer(pipeline, s.RPC.config(pipeline, log))
+	metrics.Watch(pipeline)
+	served := s.RPC.config(pipeline, log)
+	served.OnCall = callServed(sink)
+	server := rpc.NewServer(pipeline, served)
 	ctx, stop := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return pipeline.Run(ctx) })
-	group.Go(func() error { return server.Serve(ctx, listener) })
+	group.Go(owned(ctx, "pipeline", pipeline.Run))
+	group.Go(owned(ctx, "rpc", func(ctx context.Context) error { return server.Serve(ctx, listener) }))
 	b := &bundler{url: "http://" + listener.Addr().String(), group: group, stop: stop}
 	if operators != nil {
-		s.Admin.serve(ctx, group, operators, operatorsListener, pipeline, s.RPC, log)
+		calls := s.Admin.calls(pipeline, s.RPC, log)
+		s.Admin.mount(operators, pipeline, calls, metrics)
+		group.Go(owned(ctx, "operators", func(ctx context.Context) error {
+			defer func() { _ = calls.Close() }() // it returns nil
+			return operators.Serve(ctx, operatorsListener)
+		}))
 		b.operatorsURL = s.Admin.url(operatorsListener)
 	}
 	select {

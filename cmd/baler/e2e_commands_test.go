@@ -155,6 +155,7 @@ func TestALoadOnADevelopmentStack(t *testing.T) {
 			checkReport(t, p.stdout.String(), 6, test.version)
 		})
 	}
+	checkMetrics(t, report, 12)
 	if code := dev.stop(t, os.Interrupt); code != exitOK {
 		t.Errorf("have exit code %d after SIGINT, want %d", code, exitOK)
 	}

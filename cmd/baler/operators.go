@@ -13,8 +13,7 @@ import (
 	"baler/edge"
 	"baler/node"
 	"baler/rpc"
-
-	"golang.org/x/sync/errgroup"
+	"baler/telemetry"
 )
 
 // adminSettings are the operators' listener: metrics, probes and the calls of operators, on a port of their own.
@@ -86,8 +85,9 @@ func (s adminSettings) tls() (*tls.Config, error) {
 	return config, nil
 }
 
-// mounted is what the operators' server serves. Each part says who may use it; see [edge.Access].
-func (s adminSettings) mounted(server *edge.Server, n *node.Node, calls *rpc.Server) {
+// mount says what the operators' server serves. Each part says who may use it; see [edge.Access].
+func (s adminSettings) mount(server *edge.Server, n *node.Node, calls *rpc.Server, metrics *telemetry.Metrics) {
+	server.Handle("GET /metrics", edge.Read, metrics.Handler())
 	server.Handle("/livez", edge.Open, edge.Probe(n.Live))
 	server.Handle("/readyz", edge.Open, edge.Probe(n.Ready))
 	server.Handle("/health", edge.Read, edge.Probe(n.Health))
@@ -107,18 +107,6 @@ func (s adminSettings) calls(n *node.Node, timeouts rpcSettings, log *slog.Logge
 		config.Debug = n
 	}
 	return rpc.NewServer(n, config)
-}
-
-// serve runs the operators' server in the group until the context ends.
-func (s adminSettings) serve(ctx context.Context, group *errgroup.Group, server *edge.Server, listener net.Listener, n *node.Node,
-	settings rpcSettings, log *slog.Logger,
-) {
-	calls := s.calls(n, settings, log)
-	s.mounted(server, n, calls)
-	group.Go(func() error {
-		defer func() { _ = calls.Close() }() // it returns nil
-		return server.Serve(ctx, listener)
-	})
 }
 
 // url is where the operators' server is.
