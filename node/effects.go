@@ -391,6 +391,7 @@ func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
 		return
 	}
 	answer := txsender.Send(ctx, signed.route.sender, signed.tx, signed.hints)
+	w.looked = w.looked && answer.Class != txsender.ReplacementUnderpriced // something else waits in its place
 	w.node.log.Info("transaction relayed again", "signer", w.builder, "tx", signed.tx.Hash(), "answer", answer.Class, "text", answer.Text)
 }
 

@@ -43,7 +43,7 @@ type worker struct {
 	mined   map[common.Hash]*chain.Receipt      // until settled
 	calls   map[bundlesender.CallID]chan<- manualAnswer
 	nextID  bundlesender.CallID
-	looked  bool          // for foreign transactions
+	looked  bool          // for foreign transactions, since something last hinted at them
 	counted bool          // what was mined while this process was not there is in the books
 	gap     bool          // blocks may have left the chain unseen
 	held    []common.Hash // by the resumed transactions
@@ -228,6 +228,7 @@ func (w *worker) step(ctx context.Context, e bundlesender.Event) {
 			return
 		}
 		w.node.config.Boundary("step written")
+	w.looked = w.looked && !hintsAtForeign(e, effects)
 	}
 	for _, effect := range effects {
 		w.do(ctx, effect)
