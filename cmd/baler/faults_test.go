@@ -226,17 +226,6 @@ func (f *faulted) foreign(t *testing.T, ours *types.Transaction) {
 	}
 }
 
-// mined waits until so many operations have been in blocks.
-func (f *faulted) mined(t *testing.T, n int) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("%d operations mined", n), func() error {
-		if have := f.traffic.mined(); have < n {
-			return fmt.Errorf("have %d", have)
-		}
-		return nil
-	})
-}
-
 // reorgDepth is how many blocks leave the chain.
 const reorgDepth = 3
 
@@ -244,7 +233,7 @@ const reorgDepth = 3
 // node's pool.
 func (f *faulted) reorg(t *testing.T, mined int) {
 	t.Helper()
-	f.mined(t, mined)
+	reaches(t, "operations mined", mined, f.traffic.mined)
 	chain := f.w.chain
 	chain.Hold(nil)
 	if _, err := chain.ReplaceBranch(t.Context(), chain.Head().Number.Uint64()-reorgDepth, reorgDepth+1); err != nil {
@@ -257,7 +246,7 @@ func (f *faulted) reorg(t *testing.T, mined int) {
 // knows their transactions any more. Something may happen before, when no more blocks are made.
 func (f *faulted) forget(t *testing.T, mined int, before func()) {
 	t.Helper()
-	f.mined(t, mined)
+	reaches(t, "operations mined", mined, f.traffic.mined)
 	chain := f.w.chain
 	var orphans []common.Hash
 	var parent uint64

@@ -194,15 +194,23 @@ func (tr *traffic) watch(ctx context.Context) {
 	})
 }
 
+// reaches waits until a count that only grows is there. It has patience for each step of it, not for the whole.
+func reaches(t *testing.T, what string, want int, count func() int) {
+	t.Helper()
+	for have := count(); have < want; have = count() {
+		eventually(t, fmt.Sprintf("%d %s", want, what), func() error {
+			if now := count(); now <= have {
+				return fmt.Errorf("have %d, and no more", now)
+			}
+			return nil
+		})
+	}
+}
+
 // accepted waits until the bundler has acknowledged so many operations in all.
 func (tr *traffic) accepted(t *testing.T, n int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%d operations acknowledged", n), func() error {
-		if have := len(tr.promised()); have < n {
-			return fmt.Errorf("have %d", have)
-		}
-		return nil
-	})
+	reaches(t, "operations acknowledged", n, func() int { return len(tr.promised()) })
 }
 
 // promised returns what the bundler has acknowledged.
@@ -227,10 +235,8 @@ func (tr *traffic) settled(t *testing.T, senders int) outcome {
 	tr.stop()
 	tr.wallets.Wait()
 	promised := tr.promised()
-	eventually(t, "every acknowledged operation is mined", func() error {
-		if missing := tr.unseen(promised); missing > 0 { // what was seen once may have been reorged away since
-			return fmt.Errorf("have %d of %d not seen in a block", missing, len(promised))
-		}
+	reaches(t, "acknowledged operations mined", len(promised), func() int { return len(promised) - tr.unseen(promised) })
+	eventually(t, "every acknowledged operation is mined", func() error { // what was seen once may have been reorged away since
 		events, missing := tr.w.events(t), 0
 		for _, hash := range promised {
 			if len(events[hash]) == 0 {
