@@ -222,7 +222,7 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		outcome.Outcome = bundlesender.ReplacementUnderpriced
 	}
 	w.suspect(outcome.Outcome, e.Attempt.Operations, answer.Text)
-	w.post(outcome)
+	w.inbox.post(message{event: outcome, unclear: answer.Class == txsender.Unknown && answer.Reach == txsender.Answered})
 }
 
 // suspect learns from the answer which operations make bundles fail.

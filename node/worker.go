@@ -53,7 +53,8 @@ type worker struct {
 	draining atomic.Bool   // nothing new is begun
 	ended    chan struct{} // closed when no call is answered any more
 
-	racedTries int // bundles that went by the route for raced operations since one of them was mined
+	racedTries   int // bundles that went by the route for raced operations since one of them was mined
+	contradicted int // looks in a row at which the node was behind with its receipts
 
 	status struct { // a copy for readers outside the loop
 		sync.Mutex
@@ -68,6 +69,8 @@ type message struct {
 	signed signedTx         // with Signed
 	head   *chain.Update
 	call   chan<- manualAnswer
+
+	unclear bool // with Submitted: the node answered, and nobody understood
 }
 
 // signedTx is a transaction as it was sent, and the hints it was sent with.
@@ -78,7 +81,8 @@ type signedTx struct {
 
 	expected *big.Int // profit in wei; nil: it was sent before a restart, or is a cancellation
 
-	learnt bool // what rivals took of it is known
+	unclear bool // the node answered, and nobody understood
+	learnt  bool // what rivals took of it is known
 }
 
 // manualAnswer is the outcome of debug_bundler_sendBundleNow.
@@ -201,6 +205,11 @@ func (w *worker) handle(ctx context.Context, m message) {
 		w.endProposal(e.Seq)
 	case bundlesender.Signed:
 		w.sent[e.Attempt] = m.signed
+	case bundlesender.Submitted:
+		if signed, ok := w.sent[e.Attempt]; ok && m.unclear {
+			signed.unclear = true
+			w.sent[e.Attempt] = signed
+		}
 	default: // means something to the machine only
 	}
 	w.step(ctx, m.event)
@@ -228,7 +237,7 @@ func (w *worker) step(ctx context.Context, e bundlesender.Event) {
 			return
 		}
 		w.node.config.Boundary("step written")
-	w.looked = w.looked && !hintsAtForeign(e, effects)
+		w.looked = w.looked && !hintsAtForeign(e, effects)
 	}
 	for _, effect := range effects {
 		w.do(ctx, effect)
@@ -269,6 +278,7 @@ func (w *worker) onHead(ctx context.Context, update chain.Update) {
 		}
 		if err != nil {
 			w.node.log.Warn("looking for our transactions failed", "signer", w.builder, "block", head.Number, "err", err)
+			w.gap = w.gap || len(reorged) > 0 // what left the chain is found again at the next head
 		}
 		head.Observation = observation
 	}
@@ -331,6 +341,9 @@ func (w *worker) observe(ctx context.Context, block common.Hash, reorged []bundl
 	if err != nil {
 		return nil, err
 	}
+	if w.behind(watched, seen) {
+		return nil, errBehind
+	}
 	observation := &bundlesender.Observation{Nonce: seen.Nonce, Reorged: reorged}
 	for _, attempt := range watched {
 		receipt := seen.Receipts[attempt.Hash]
@@ -371,7 +384,7 @@ func (w *worker) dropped(ctx context.Context, watched []bundlesender.Attempt, se
 	}
 	w.missed[newest.Hash]++
 	if w.missed[newest.Hash] > 1 {
-		if newest.Kind == bundlesender.KindBundle && newest.Status == bundlesender.StatusUnknown {
+		if newest.Kind == bundlesender.KindBundle && w.sent[newest.ID].unclear {
 			// The node has never had it: what it answered, and nobody understood, was a refusal.
 			w.node.suspicion.refused(w.builder, newest.Operations, w.node.head.Load().number())
 		}

@@ -188,7 +188,11 @@ func TestFaultsLoseNothing(t *testing.T) {
 			if found.reverted > 0 && !test.revert {
 				t.Errorf("have %d bundles reverted, want none", found.reverted)
 			}
-			t.Logf("%d faults: %+v", f.hits.Load(), found)
+			taken := len(f.now.logs("bundle sender: nonce used by another transaction"))
+			t.Logf("%d faults: %+v, %d nonces taken", f.hits.Load(), found, taken)
+			if taken > 0 && found.empty == 0 { // every transaction of the keys is ours
+				t.Errorf("have %d alerts that another program used a nonce, want none", taken)
+			}
 			f.end(t, f.now)
 		})
 	}
