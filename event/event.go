@@ -201,6 +201,17 @@ type CallServed struct {
 	Took   time.Duration
 }
 
+// FundsMoved: a transaction that moves funds between the bundler's keys is in a block.
+type FundsMoved struct {
+	From     common.Address
+	Tx       common.Hash
+	Block    uint64
+	Accounts int         // that got something; 0: it has only freed its nonce
+	Amount   uint256.Int // wei
+	Cost     uint256.Int // wei the payer paid for gas
+	Success  bool
+}
+
 // Alert: something needs a person.
 type Alert struct {
 	Signer common.Address
@@ -225,6 +236,7 @@ func (BundleReverted) event()     {}
 func (Alert) event()              {}
 func (OperationValidated) event() {}
 func (KeyUsed) event()            {}
+func (FundsMoved) event()         {}
 func (LeaseMoved) event()         {}
 func (BalanceSeen) event()        {}
 func (NodeAsked) event()          {}

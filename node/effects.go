@@ -8,6 +8,7 @@ import (
 
 	"baler/bundlesender"
 	"baler/event"
+	"baler/funding"
 	"baler/gas"
 	"baler/pool"
 	"baler/proposer"
@@ -57,6 +58,9 @@ func (w *worker) do(ctx context.Context, effect bundlesender.Effect) {
 	case bundlesender.Backoff:
 		w.task(func() { w.backOff(ctx, e) })
 	case bundlesender.Alert:
+		if e.Kind == bundlesender.AlertInsufficientFunds {
+			w.node.treasury.ask()
+		}
 		w.alert(e.Kind.String(), "bundle sender: "+e.Kind.String())
 	case bundlesender.Moved:
 		w.node.sink(event.SenderMoved{
@@ -216,7 +220,7 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		sent.ExpectedProfit.SetFromBig(profit)
 	}
 	w.node.sink(sent)
-	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer)
+	outcome.Hash, outcome.Outcome = tx.Hash(), funding.OutcomeOf(answer)
 	if outcome.Outcome == bundlesender.AlreadyKnown && slices.ContainsFunc(waiting, func(a bundlesender.Attempt) bool { return a.Hash == tx.Hash() }) {
 		// The same bytes as an attempt that was given up: it waits where it waited, and nothing has replaced it.
 		outcome.Outcome = bundlesender.ReplacementUnderpriced
@@ -299,7 +303,7 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel, by route) {
 	w.node.sink(event.BundleSent{
 		Signer: to, Tx: tx.Hash(), Nonce: tx.Nonce(), GasLimit: params.TxGas, Fees: fees, Answer: string(answer.Class), Text: answer.Text, Route: by.name,
 	})
-	outcome.Hash, outcome.Outcome = tx.Hash(), outcomeOf(answer)
+	outcome.Hash, outcome.Outcome = tx.Hash(), funding.OutcomeOf(answer)
 	w.post(outcome)
 }
 
@@ -321,35 +325,6 @@ func (n *Node) tooDear(fees gas.Fees) bool {
 	ceiling, budget := n.config.Proposer.MaxFeePerGas, n.config.MaxCancelSpend
 	cost := gas.Cost(params.TxGas, fees.MaxFee)
 	return !ceiling.IsZero() && fees.MaxFee.Gt(&ceiling) || !budget.IsZero() && cost.Gt(&budget)
-}
-
-// outcomeOf is the machine's reading of a node's answer.
-func outcomeOf(answer txsender.Answer) bundlesender.Outcome {
-	if answer.Reach == txsender.NotSent {
-		return bundlesender.NotSent // no connection was made: nothing can be mined
-	}
-	switch answer.Class {
-	case txsender.Accepted:
-		return bundlesender.Accepted
-	case txsender.AlreadyKnown:
-		return bundlesender.AlreadyKnown
-	case txsender.ReplacementUnderpriced:
-		return bundlesender.ReplacementUnderpriced
-	case txsender.Underpriced, txsender.BelowBaseFee, txsender.PoolFull:
-		return bundlesender.Underpriced
-	case txsender.NonceTooLow:
-		return bundlesender.NonceTooLow
-	case txsender.InsufficientFunds:
-		return bundlesender.InsufficientFunds
-	case txsender.ConditionNotMet:
-		return bundlesender.ConditionNotMet
-	case txsender.Rejected, txsender.NonceTooHigh, txsender.FeeCapExceeded, txsender.GasLimitTooHigh, txsender.IntrinsicGasTooLow:
-		return bundlesender.Rejected
-	case txsender.Unknown:
-		return bundlesender.Unknown
-	default:
-		return bundlesender.Unknown
-	}
 }
 
 // answerObserve reads the key's nonce and transactions at the current head.

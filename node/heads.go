@@ -77,6 +77,7 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 	}
 	n.keepReputation()
 	n.keys.heads(&update)
+	n.treasury.heads(&update)
 	return nil
 }
 

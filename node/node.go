@@ -69,6 +69,8 @@ type Config struct {
 	Store *store.Store
 	// Checks are made for the probes beside the node's own.
 	Checks []Check
+	// Funding keeps the keys in funds.
+	Funding Funding
 	// Boundary is told each time an effect is about to leave the process or has come back. Tests end the process there.
 	Boundary func(name string)
 
@@ -115,6 +117,7 @@ type Node struct {
 	keys      *keyring
 	lookout   *lookout
 	standings standings
+	treasury  *treasury // nil: keys are not funded
 	sink      event.Sink
 	log       *slog.Logger
 
@@ -136,6 +139,9 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 		return nil, fmt.Errorf("%w: no EntryPoint", ErrConfig)
 	case len(config.Signers) == 0:
 		return nil, fmt.Errorf("%w: no signer", ErrConfig)
+	}
+	if err := config.Funding.check(config.Signers); err != nil {
+		return nil, err
 	}
 	if config.Boundary == nil {
 		config.Boundary = func(string) {}
@@ -163,6 +169,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	n.validator = &validator{inner: validation.New(source, config.Validation), source: source, pool: n.pool, took: n.validationTook}
 	n.estimator = estimation.New(source, config.Estimation)
 	n.keys = newKeyring(n, &config)
+	n.treasury = newTreasury(n)
 	return n, nil
 }
 
@@ -189,6 +196,9 @@ func (n *Node) Run(ctx context.Context) error {
 		cancel(err)
 	}
 	group.Go(func() { n.keys.run(ctx, cancel) })
+	if n.treasury != nil {
+		group.Go(func() { n.treasury.run(ctx, cancel) })
+	}
 	updates := make(chan chain.Update, chain.ReorgDepth)
 	follow := n.config.Follow
 	follow.Hurry = n.lookout.hurry

@@ -103,6 +103,11 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 		}
 	case event.CallServed:
 		return slog.LevelDebug, "call served", []slog.Attr{slog.String("method", e.Method), slog.Int("code", e.Code), slog.Duration("took", e.Took)}
+	case event.FundsMoved:
+		return slog.LevelInfo, "funds moved", []slog.Attr{
+			address("payer", e.From), hash("tx", e.Tx), slog.Uint64("block", e.Block), slog.Int("accounts", e.Accounts),
+			slog.String("wei", e.Amount.Dec()), slog.String("cost_wei", e.Cost.Dec()), slog.Bool("success", e.Success),
+		}
 	case event.Alert:
 		return slog.LevelWarn, e.Text, []slog.Attr{slog.String("alert", e.Kind), address("signer", e.Signer)}
 	default:

@@ -33,7 +33,7 @@ type bundler struct {
 
 // startBundler wires a bundler to a node and returns when it serves. client and heads stay the caller's.
 func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.Client, entryPoints []entrypoint.EntryPoint,
-	keys []signer.Signer, kept *store.Store, out console, log *slog.Logger,
+	keys []signer.Signer, funds node.Funding, kept *store.Store, out console, log *slog.Logger,
 ) (*bundler, error) {
 	chainID, err := client.ChainID(ctx)
 	if err != nil {
@@ -50,13 +50,16 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if config.Rules, err = evm.DetectChainConfig(ctx, client, chainID); err != nil {
 		return nil, badSetting("--node_http: %w", err)
 	}
-	config.Store, config.Boundary = kept, out.boundary
+	config.Store, config.Boundary, config.Funding = kept, out.boundary, funds
 	by, err := s.Relay.senders(chainID, client, log)
 	if err != nil {
 		return nil, err
 	}
 	//nolint:contextcheck // what the store is handed without waiting outlives what caused it
 	pipeline, err := node.New(by.in(config), client, heads, by.usual, sink, log)
+	if errors.Is(err, node.ErrConfig) {
+		err = settingsError{err}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +111,19 @@ func (b *bundler) wait() error {
 func (b *bundler) close() error {
 	b.stop()
 	return b.wait()
+}
+
+// nodeSettings say where the chain's node is.
+type nodeSettings struct {
+	NodeHTTP string `help:"URL of the node's JSON-RPC over HTTP." name:"node-http" placeholder:"URL" secret:""`
+	NodeWS   string `help:"URL of the node's WebSocket, for new heads; without it heads are polled." name:"node-ws" placeholder:"URL" secret:""`
+}
+
+func (s nodeSettings) dial(ctx context.Context) (client, heads *chain.Client, err error) {
+	if s.NodeHTTP == "" {
+		return nil, nil, badSetting("--node_http is missing: the URL of the node, such as http://127.0.0.1:8545")
+	}
+	return dialNode(ctx, s.NodeHTTP, s.NodeWS)
 }
 
 // dialNode connects to the node's HTTP endpoint, and to its WebSocket endpoint if there is one.

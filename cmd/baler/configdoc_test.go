@@ -49,8 +49,8 @@ Every setting is a flag, an environment variable and a key of the TOML file that
 precedence; after them comes the default. In flag names and keys ` + "`-` and `_`" + ` are the same. An unknown flag or key is an
 error, and exit code 2 says that a setting is missing or wrong.
 `)
-	for _, command := range app.Children {
-		fmt.Fprintf(&page, "\n## `baler %s`\n\n%s\n", command.Name, command.Help)
+	for _, command := range app.Leaves(false) {
+		fmt.Fprintf(&page, "\n## `%s`\n\n%s\n", command.FullPath(), command.Help)
 		group := "\x00"
 		for _, f := range command.Flags {
 			title := ""

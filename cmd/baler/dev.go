@@ -14,6 +14,7 @@ import (
 	"baler/chain"
 	"baler/devchain"
 	"baler/entrypoint"
+	"baler/node"
 	"baler/signer"
 	"baler/userop"
 
@@ -105,7 +106,7 @@ func startStack(ctx context.Context, s stackSettings, out console, log *slog.Log
 	for _, key := range st.chain.Keys()[:signerKeys] {
 		keys = append(keys, signer.NewPrivateKey(key))
 	}
-	st.bundler, err = startBundler(ctx, s.bundler, st.client, st.heads, st.entryPoints, keys, nil, out, log)
+	st.bundler, err = startBundler(ctx, s.bundler, st.client, st.heads, st.entryPoints, keys, node.Funding{}, nil, out, log)
 	return st, err
 }
 

@@ -73,10 +73,7 @@ func (s keySettings) config() (signer.Config, error) {
 		Keystore: signer.Keystore{
 			Files: s.SignerKeystore, Password: signer.Secret(s.SignerKeystorePassword), PasswordFile: s.SignerKeystorePasswordFile,
 		},
-		KMS: signer.KMS{
-			KeyIDs: s.SignerKMSKeyIDs, Region: s.SignerKMSRegion, Endpoint: s.SignerKMSEndpoint, Profile: s.SignerKMSProfile,
-			CredentialsFile: s.SignerKMSCredentialsFile, Timeout: s.SignerKMSTimeout, Attempts: s.SignerKMSAttempts,
-		},
+		KMS: s.kms(),
 		Remote: signer.Remote{
 			URL: signer.Secret(s.SignerRemoteURL), Addresses: accounts, Method: s.SignerRemoteMethod,
 			Authorization: signer.Secret(s.SignerRemoteAuthorization), Timeout: s.SignerRemoteTimeout,
@@ -86,4 +83,11 @@ func (s keySettings) config() (signer.Config, error) {
 		config.PrivateKeys = append(config.PrivateKeys, signer.Secret(key))
 	}
 	return config, nil
+}
+
+func (s keySettings) kms() signer.KMS {
+	return signer.KMS{
+		KeyIDs: s.SignerKMSKeyIDs, Region: s.SignerKMSRegion, Endpoint: s.SignerKMSEndpoint, Profile: s.SignerKMSProfile,
+		CredentialsFile: s.SignerKMSCredentialsFile, Timeout: s.SignerKMSTimeout, Attempts: s.SignerKMSAttempts,
+	}
 }

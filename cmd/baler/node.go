@@ -7,10 +7,10 @@ import (
 
 // nodeCommand runs the bundler against a node.
 type nodeCommand struct {
-	NodeHTTP string `help:"URL of the node's JSON-RPC over HTTP." name:"node-http" placeholder:"URL" group:"Node"`
-	NodeWS   string `help:"URL of the node's WebSocket, for new heads; without it heads are polled." name:"node-ws" placeholder:"URL" group:"Node"`
+	nodeSettings `group:"Node"`
 
-	Keys          keySettings `embed:"" group:"Keys"`
+	Keys          keySettings     `embed:"" group:"Keys"`
+	Funding       fundingSettings `embed:"" group:"Funding"`
 	storeSettings `group:"Store"`
 	entryPointSettings
 	bundlerSettings
@@ -18,9 +18,6 @@ type nodeCommand struct {
 
 // Run runs until the context ends.
 func (c *nodeCommand) Run(ctx context.Context, out console) error {
-	if c.NodeHTTP == "" {
-		return badSetting("--node_http is missing: the URL of the node, such as http://127.0.0.1:8545")
-	}
 	keys, err := c.Keys.open(ctx, false)
 	if err != nil {
 		return err
@@ -28,8 +25,12 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	if keys, err = c.Senders.choose(keys); err != nil {
 		return err
 	}
+	funds, err := c.Funding.open(ctx, c.Keys)
+	if err != nil {
+		return err
+	}
 	log := c.Log.logger(out)
-	client, heads, err := dialNode(ctx, c.NodeHTTP, c.NodeWS)
+	client, heads, err := c.dial(ctx)
 	if err != nil {
 		return err
 	}
@@ -45,7 +46,7 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	if err != nil {
 		return err
 	}
-	b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, kept, out, log)
+	b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, funds, kept, out, log)
 	if err != nil {
 		return errors.Join(err, kept.Close())
 	}

@@ -32,6 +32,7 @@ func way() []layer {
 		{[]string{"internal/redistest"}, "a real redis-server, for tests"},
 		{[]string{"signer", "txsender", "aggregator", "chain", "store"}, "adapters to keys, relays, nodes and disks"},
 		{[]string{"edge"}, "what stands between the network and a handler; knows nothing of operations"},
+		{[]string{"funding"}, "moves money between keys, with the adapters' hands"},
 		{[]string{"rpc"}, "declares the backend it serves; the shell implements it"},
 		{[]string{"node"}, "the shell: every goroutine of the pipeline"},
 		{[]string{"remote", "telemetry", "dashboard"}, "other ways into and out of the shell"},
@@ -69,7 +70,7 @@ func banned() map[string]string {
 // by its caller.
 func shells() []string {
 	return []string{
-		"node", "chain", "signer", "txsender", "lease", "remote", "dashboard", "edge", "rpc", "devchain", "load", "cmd/baler", "test/bench", "internal/redistest",
+		"node", "chain", "signer", "funding", "txsender", "lease", "remote", "dashboard", "edge", "rpc", "devchain", "load", "cmd/baler", "test/bench", "internal/redistest",
 	}
 }
 
