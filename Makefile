@@ -30,7 +30,7 @@ build: ## Build bin/baler
 	go build -trimpath -o bin/baler ./cmd/baler
 
 ##@ Test
-.PHONY: test deps vet unit fuzz clients faults
+.PHONY: test deps vet unit fuzz clients conformance faults
 # One after another: each step is heavy enough to use every core by itself.
 test: ## Everything: install what the tests need, then vet, tests with the race detector, fuzzing, real clients
 	@$(MAKE) deps
@@ -47,13 +47,17 @@ vet: ## go vet
 	go vet ./...
 
 unit: ## Every Go test, race detector on, in random order (architecture tests too)
-	go test -race -shuffle=on -timeout=15m ./...
+	@mkdir -p build
+	$(TOOL) gotestsum --format=pkgname --jsonfile=build/tests.json -- -race -shuffle=on -timeout=30m ./...
 
 fuzz: ## Every fuzz target for a few seconds (FUZZ=60s for longer)
 	scripts/fuzz.sh $(FUZZ)
 
 clients: ## viem and permissionless.js against a `baler dev` process
 	cd test/clients && npm test
+
+conformance: ## docs/conformance.md: which test shows each rule of ERC-7562 and ERC-7769, from the last `make unit`
+	go run ./test/conformance --out docs/conformance.md build/tests.json
 
 faults: ## The tests with faults at full size: 4 senders, 500 operations each, one fault after the other
 	BALER_FAULT_OPS=2000 go test -count=1 -parallel=1 -timeout=60m -v -run='TestFaultsLoseNothing|TestKillsAtRandom' ./cmd/baler

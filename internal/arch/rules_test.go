@@ -37,7 +37,7 @@ func way() []layer {
 		{[]string{"node"}, "the shell: every goroutine of the pipeline"},
 		{[]string{"remote", "telemetry", "dashboard"}, "other ways into and out of the shell"},
 		{[]string{"load", "devchain"}, "a client that knows only URLs, and a chain for development"},
-		{[]string{"cmd/baler", "test/bench"}, "wires it all; measures it all"},
+		{[]string{"cmd/baler", "test/bench", "test/conformance"}, "wires it all; measures it all; says what shows what"},
 		{[]string{"internal/arch"}, "tests only"},
 	}
 }
