@@ -98,9 +98,12 @@ func (n *Node) judge(ctx context.Context, admitted *pool.Operation) (known bool,
 		at := n.head.Load()
 		admitted.AddedBlock, admitted.AddedTime = at.number(), at.header.Time
 		n.pool.look(func(p *pool.Pool) {
-			known, err = p.Precheck(admitted)
 			admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
+			known, err = p.Precheck(admitted)
 		})
+		if stakeMatters(err) {
+			known, err = n.recheck(ctx, admitted)
+		}
 		if err == nil && !known {
 			options := validation.Options{NonceAhead: admitted.NonceAhead}
 			if admitted.CodeHashes != nil {
@@ -126,6 +129,30 @@ func (n *Node) validationTook(hash common.Hash, stage string, begun time.Time, e
 		told.Result = "failed"
 	}
 	n.sink(told)
+}
+
+// stakeMatters reports whether a stake or a deposit that has changed since could take a refusal by the pool back.
+func stakeMatters(err error) bool {
+	r, refused := errors.AsType[*rejection.Rejection](err)
+	return refused && (r.Kind == rejection.StakeTooLow || r.Kind == rejection.PaymasterDepositLow)
+}
+
+// recheck reads stakes and deposits of the operation's entities, which costs no simulation, and asks the pool again.
+func (n *Node) recheck(ctx context.Context, admitted *pool.Operation) (known bool, err error) {
+	op, ep := admitted.Op, admitted.EntryPoint
+	infos, err := n.deposits(ctx, ep, entitiesOf(op))
+	if err != nil {
+		return false, err
+	}
+	n.pool.look(func(p *pool.Pool) {
+		asked := *admitted
+		n.stake(&asked, infos)
+		if pm := op.Paymaster; pm != nil {
+			p.SetDeposit(ep.Address, *pm, infos[*pm].Deposit)
+		}
+		known, err = p.Precheck(&asked)
+	})
+	return known, err
 }
 
 // operationHash is the operation's hash. An EIP-7702 sender that brings no authorization has its delegate on chain.

@@ -151,19 +151,24 @@ func entitiesOf(op *userop.UserOperation) []common.Address {
 	return all
 }
 
+// stake fills in which of the operation's entities are staked.
+func (n *Node) stake(op *pool.Operation, infos map[common.Address]entrypoint.DepositInfo) {
+	op.Staked.Sender = n.enough(infos[op.Op.Sender])
+	if f := op.Op.Factory; f != nil && !op.Op.IsEIP7702() {
+		op.Staked.Factory = n.enough(infos[*f])
+	}
+	if pm := op.Op.Paymaster; pm != nil {
+		op.Staked.Paymaster = n.enough(infos[*pm])
+	}
+}
+
 func (n *Node) addUnchecked(ctx context.Context, at *head, ep entrypoint.EntryPoint, op *userop.UserOperation, hash common.Hash,
 	infos map[common.Address]entrypoint.DepositInfo,
 ) error {
 	admitted := &pool.Operation{
 		Op: op, Hash: hash, EntryPoint: ep, Prefund: op.MaxCost(), AddedBlock: at.number(), AddedTime: at.header.Time,
 	}
-	admitted.Staked.Sender = n.enough(infos[op.Sender])
-	if op.Factory != nil && !op.IsEIP7702() {
-		admitted.Staked.Factory = n.enough(infos[*op.Factory])
-	}
-	if op.Paymaster != nil {
-		admitted.Staked.Paymaster = n.enough(infos[*op.Paymaster])
-	}
+	n.stake(admitted, infos)
 	var added pool.Added
 	var err error
 	n.pool.look(func(p *pool.Pool) {

@@ -8,6 +8,7 @@ import (
 	"baler/gas"
 	"baler/rejection"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/holiman/uint256"
 )
 
@@ -56,25 +57,58 @@ func (p *Pool) add(op *Operation, again bool, checks ...func(*Operation, *entry)
 	return p.admit(e, old, victims, again)
 }
 
-// Precheck finds the cheap reasons to refuse an operation before it is validated. Known says that the identical
-// operation is in the pool. Only the operation, its hash and its EntryPoint need to be set.
+// Precheck finds the reasons to refuse an operation that need no validation: its entities' reputation, roles and counts,
+// a nonce that leaves a gap, a replacement that pays too little, a paymaster that could not pay for it. Known says that the
+// identical operation is in the pool.
+//
+// The operation, its hash and its EntryPoint must be set. Staked may not be known yet: then an entity counts as staked if
+// pending operations say so, and a deposit is what it was last. So a refusal for [rejection.StakeTooLow] or
+// [rejection.PaymasterDepositLow] may be out of date: ask again with what the chain says.
 func (p *Pool) Precheck(op *Operation) (known bool, err error) {
 	if p.ops[op.Hash] != nil {
 		return true, nil
 	}
-	for _, x := range op.all() {
-		if p.status(x.address) == Banned {
-			return false, rejectStatus(x, Banned)
+	var old *entry
+	if p.lanes[newLaneKey(op.EntryPoint.Address, op.Op.Sender, &op.Op.Nonce)] != nil {
+		if old, err = p.slot(op); err != nil {
+			return false, err
 		}
 	}
-	l := p.lanes[newLaneKey(op.EntryPoint.Address, op.Op.Sender, &op.Op.Nonce)]
-	if l == nil {
-		return false, nil
+	if old != nil {
+		if err := p.outbids(op, old); err != nil {
+			return false, err
+		}
 	}
-	if old := l.at(op.Op.NonceSequence()); old != nil {
-		return false, p.outbids(op, old)
+	for _, check := range []func(*Operation, *entry) error{p.checkReputation, p.checkRoles, p.checkCounts, p.checkDeposit} {
+		if err := check(p.supposed(op), old); err != nil {
+			return false, err
+		}
 	}
 	return false, nil
+}
+
+// supposed is an operation with what is likely of it: stakes as they were last, and the most it may cost. A deposit that is
+// not known covers everything.
+func (p *Pool) supposed(op *Operation) *Operation {
+	s := *op
+	staked := func(known bool, address common.Address) bool {
+		a := p.accounts[address]
+		return known || a != nil && a.staked
+	}
+	s.Staked.Sender = staked(s.Staked.Sender, op.Op.Sender)
+	if f := op.Op.Factory; f != nil {
+		s.Staked.Factory = staked(s.Staked.Factory, *f)
+	}
+	if pm := op.Op.Paymaster; pm != nil {
+		s.Staked.Paymaster = staked(s.Staked.Paymaster, *pm)
+		switch known := p.paymasters[paymasterKey{op.EntryPoint.Address, *pm}] != nil; {
+		case !known:
+			s.Prefund.Clear()
+		case s.Prefund.IsZero():
+			s.Prefund = op.Op.MaxCost()
+		}
+	}
+	return &s
 }
 
 func (l *lane) at(seq uint64) *entry {

@@ -190,12 +190,14 @@ func (p *Pool) link(e *entry) {
 	}
 	a := e.lane.account
 	a.sent++
+	a.staked = e.Staked.Sender
 	if e.Op.Authorization != nil {
 		a.authorized++
 		a.delegate = e.Op.Authorization.Address
 	}
 	for _, x := range e.entities() {
 		a := p.account(x.address)
+		a.staked = x.staked
 		if a.refs == nil {
 			a.refs = make(map[*entry]struct{})
 		}

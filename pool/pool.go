@@ -220,6 +220,7 @@ type account struct {
 	refs       map[*entry]struct{} // pending operations it is factory, paymaster or aggregator of
 	authorized int                 // pending operations of it that carry an EIP-7702 tuple
 	delegate   common.Address      // of those tuples (AUTH-040: all the same)
+	staked     bool                // as of the newest operation that names it
 	claim      claim
 }
 

@@ -336,6 +336,42 @@ func TestPaymasterDeposit(t *testing.T) {
 	refused(t, p, operation(4, paidBy(1, 1), at(v08)), rejection.PaymasterDepositLow, "too low: "+pm(1).Hex()+" has 0 wei")
 }
 
+// What needs no validation to be refused costs none.
+func TestPrecheckRefusesWhatAddWould(t *testing.T) {
+	p := newPool(t)
+	p.SetDeposit(ep07.Address, *pm(1), *uint256.NewInt(1000))
+	for seq := range uint64(4) {
+		add(t, p, operation(1, nonce(0, seq), ahead(seq)))
+	}
+	add(t, p, operation(2, paidBy(1, 600)), operation(5, staked(Staked{Sender: true})))
+	p.SetReputation([]Reputation{{Address: *fac(9), OpsSeen: 10_000}, {Address: *pm(9), OpsSeen: 200}})
+	for name, tt := range map[string]struct {
+		op   *Operation
+		want rejection.Kind // 0: admitted
+	}{
+		"fifth of an unstaked sender":       {operation(1, nonce(0, 4), ahead(4)), rejection.StakeTooLow},
+		"fifth by another key":              {operation(1, nonce(7, 0)), rejection.StakeTooLow},
+		"fifth of a sender staked since":    {operation(1, nonce(7, 0), staked(Staked{Sender: true})), 0},
+		"of a sender known as staked":       {operation(5, nonce(7, 0)), 0},
+		"gap":                               {operation(2, nonce(0, 2)), rejection.EntryPointRejected},
+		"underpriced replacement":           {operation(2, fees(1010, 101)), rejection.InvalidFields},
+		"replacement":                       {operation(2, fees(2000, 200)), 0},
+		"banned factory":                    {operation(3, madeBy(9)), rejection.Throttled},
+		"throttled paymaster, none pending": {operation(3, paidBy(9, 0)), 0},
+		"sender as paymaster":               {operation(3, func(op *Operation) { op.Op.Paymaster = new(sender(1)) }), rejection.OpcodeViolation},
+		"more than the deposit":             {operation(3, paidBy(1, 500)), rejection.PaymasterDepositLow},
+		"the deposit":                       {operation(3, paidBy(1, 400)), 0},
+		"cost not known, deposit too low":   {operation(3, paidBy(1, 0)), rejection.PaymasterDepositLow},
+	} {
+		_, err := p.Precheck(tt.op)
+		var r *rejection.Rejection
+		if errors.As(err, &r); tt.want == 0 && err != nil || tt.want != 0 && (r == nil || r.Kind != tt.want) {
+			t.Errorf("%s: have %v, want %d", name, err, tt.want)
+		}
+	}
+	check(t, p)
+}
+
 func TestRoles(t *testing.T) {
 	p := newPool(t)
 	p.SetDeposit(ep07.Address, *pm(1), *uint256.NewInt(100))

@@ -103,6 +103,9 @@ func (r *run) add(t *rapid.T) {
 	}
 	known := r.model.find(op.Hash) != nil
 	want, old := r.model.verdict(op)
+	if _, err := r.pool.Precheck(op); err != nil && want == 0 {
+		t.Fatalf("Precheck refuses what must be admitted: %v", err)
+	}
 	added, err := r.pool.Add(op)
 	if known {
 		if err != nil || !added.Known {
