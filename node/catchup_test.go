@@ -14,7 +14,7 @@ import (
 // blind is a bundler that looks for new blocks by itself once in an hour.
 func blind(t *testing.T, mining devchain.Mode) *stack {
 	t.Helper()
-	s := startStackOn(t, mining)
+	s := startStackOn(t, devchain.Config{Mining: mining})
 	b := &stack{chain: s.chain, eth: s.eth, config: s.config, funds: s.funds}
 	b.config.Follow.PollInterval = time.Hour
 	b.serve(t, dial(t, s.chain.HTTPURL()), nil)

@@ -52,13 +52,13 @@ type stack struct {
 
 func startStack(t *testing.T, changes ...func(*node.Config)) *stack {
 	t.Helper()
-	return startStackOn(t, devchain.Manual, changes...)
+	return startStackOn(t, devchain.Config{Mining: devchain.Manual}, changes...)
 }
 
-// startStackOn is startStack on a chain that mines as told.
-func startStackOn(t *testing.T, mining devchain.Mode, changes ...func(*node.Config)) *stack {
+// startStackOn is startStack on a chain of one's own choice.
+func startStackOn(t *testing.T, chain devchain.Config, changes ...func(*node.Config)) *stack {
 	t.Helper()
-	embedded, err := devchain.Start(t.Context(), devchain.Config{Mining: mining})
+	embedded, err := devchain.Start(t.Context(), chain)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,3 +115,6 @@ func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, ep e
 func (v *validator) Deposits(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, paymasters []common.Address) (map[common.Address]uint256.Int, error) {
 	return v.inner.Deposits(ctx, head, ep, paymasters)
 }
+
+// MemoStats counts validations by whether anything was simulated for them.
+func (n *Node) MemoStats() validation.MemoStats { return n.validator.inner.MemoStats() }
