@@ -28,7 +28,7 @@ func (n *Node) SendUserOperation(ctx context.Context, ep entrypoint.EntryPoint, 
 		return common.Hash{}, err
 	}
 	n.sink(event.OperationReceived{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce})
-	return n.validated(ctx, &pool.Operation{Op: op, Hash: hash, EntryPoint: ep}, (*pool.Pool).Add, n.keep)
+	return n.validated(ctx, &pool.Operation{Op: op, Hash: hash, EntryPoint: ep}, door{(*pool.Pool).Precheck, (*pool.Pool).Add, n.keep})
 }
 
 // readmitted is SendUserOperation for an operation that was acknowledged before: the store keeps it already, and no limit on
@@ -51,15 +51,20 @@ func (n *Node) readmitted(ctx context.Context, op *pool.Operation) (common.Hash,
 		return p.Readmit(admitted)
 	}
 	admitted := &pool.Operation{Op: op.Op, Hash: hash, EntryPoint: op.EntryPoint, CodeHashes: op.CodeHashes}
-	return n.validated(ctx, admitted, again, func(context.Context, *pool.Operation) error { return nil })
+	return n.validated(ctx, admitted, door{(*pool.Pool).PrecheckAgain, again, func(context.Context, *pool.Operation) error { return nil }})
+}
+
+// door is a way into the pool: for an operation that comes for the first time, or again.
+type door struct {
+	precheck func(*pool.Pool, *pool.Operation) (known bool, err error)
+	add      func(*pool.Pool, *pool.Operation) (pool.Added, error)
+	keep     func(context.Context, *pool.Operation) error
 }
 
 // validated takes an operation through the cheap refusals, validation and the pool, and keeps it.
-func (n *Node) validated(ctx context.Context, admitted *pool.Operation, add func(*pool.Pool, *pool.Operation) (pool.Added, error),
-	keep func(context.Context, *pool.Operation) error,
-) (common.Hash, error) {
+func (n *Node) validated(ctx context.Context, admitted *pool.Operation, d door) (common.Hash, error) {
 	op, ep, hash := admitted.Op, admitted.EntryPoint, admitted.Hash
-	known, result, err := n.judge(ctx, admitted)
+	known, result, err := n.judge(ctx, admitted, d.precheck)
 	if err != nil {
 		return hash, n.rejected(admitted, err)
 	}
@@ -72,13 +77,13 @@ func (n *Node) validated(ctx context.Context, admitted *pool.Operation, add func
 		if result.Paymaster != nil {
 			p.SetDeposit(ep.Address, result.Paymaster.Address, result.Paymaster.Deposit)
 		}
-		added, err = add(p, admitted)
+		added, err = d.add(p, admitted)
 	})
 	if err != nil {
 		return hash, n.rejected(admitted, err)
 	}
 	n.pool.report(added.Removed)
-	if err := keep(ctx, admitted); err != nil {
+	if err := d.keep(ctx, admitted); err != nil {
 		return hash, err
 	}
 	if !added.Known {
@@ -91,7 +96,9 @@ func (n *Node) validated(ctx context.Context, admitted *pool.Operation, add func
 const judgements = 3
 
 // judge applies the cheap refusals and validation. A refusal that a step of the chain came between is judged again.
-func (n *Node) judge(ctx context.Context, admitted *pool.Operation) (known bool, result *validation.Result, err error) {
+func (n *Node) judge(ctx context.Context, admitted *pool.Operation,
+	precheck func(*pool.Pool, *pool.Operation) (bool, error),
+) (known bool, result *validation.Result, err error) {
 	op, ep := admitted.Op, admitted.EntryPoint
 	for range judgements {
 		moves := n.moves.Load()
@@ -99,7 +106,7 @@ func (n *Node) judge(ctx context.Context, admitted *pool.Operation) (known bool,
 		admitted.AddedBlock, admitted.AddedTime = at.number(), at.header.Time
 		n.pool.look(func(p *pool.Pool) {
 			admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
-			known, err = p.Precheck(admitted)
+			known, err = precheck(p, admitted)
 		})
 		if stakeMatters(err) {
 			known, err = n.recheck(ctx, admitted)

@@ -65,6 +65,16 @@ func (p *Pool) add(op *Operation, again bool, checks ...func(*Operation, *entry)
 // pending operations say so, and a deposit is what it was last. So a refusal for [rejection.StakeTooLow] or
 // [rejection.PaymasterDepositLow] may be out of date: ask again with what the chain says.
 func (p *Pool) Precheck(op *Operation) (known bool, err error) {
+	return p.precheck(op, p.checkReputation, p.checkRoles, p.checkCounts, p.checkDeposit)
+}
+
+// PrecheckAgain is Precheck for an operation that is to be let in by Readmit: the limits that do not keep it out there do
+// not here. That an entity of it was banned does (GREP-010).
+func (p *Pool) PrecheckAgain(op *Operation) (known bool, err error) {
+	return p.precheck(op, p.checkBans, p.checkRoles)
+}
+
+func (p *Pool) precheck(op *Operation, checks ...func(*Operation, *entry) error) (known bool, err error) {
 	if p.ops[op.Hash] != nil {
 		return true, nil
 	}
@@ -79,8 +89,9 @@ func (p *Pool) Precheck(op *Operation) (known bool, err error) {
 			return false, err
 		}
 	}
-	for _, check := range []func(*Operation, *entry) error{p.checkReputation, p.checkRoles, p.checkCounts, p.checkDeposit} {
-		if err := check(p.supposed(op), old); err != nil {
+	supposed := p.supposed(op)
+	for _, check := range checks {
+		if err := check(supposed, old); err != nil {
 			return false, err
 		}
 	}
@@ -213,6 +224,16 @@ func (p *Pool) checkDelegate(op *Operation, old *entry) error {
 	}
 	return reject(rejection.OpcodeViolation, rejection.Data{Sender: new(op.Op.Sender), Rule: "AUTH-040"},
 		"sender %v has pending operations with a delegation to %v: have %v", op.Op.Sender, a.delegate, op.Op.Authorization.Address)
+}
+
+// checkBans refuses banned entities (GREP-010).
+func (p *Pool) checkBans(op *Operation, _ *entry) error {
+	for _, x := range op.all() {
+		if p.status(x.address) == Banned {
+			return rejectStatus(x, Banned)
+		}
+	}
+	return nil
 }
 
 // checkReputation refuses banned entities (GREP-010) and more than a few operations of throttled ones (GREP-020).

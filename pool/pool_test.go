@@ -369,6 +369,13 @@ func TestPrecheckRefusesWhatAddWould(t *testing.T) {
 			t.Errorf("%s: have %v, want %d", name, err, tt.want)
 		}
 	}
+	// What was let in once is not kept out by limits, but by a ban.
+	if _, err := p.PrecheckAgain(operation(1, nonce(0, 4), ahead(4))); err != nil {
+		t.Errorf("again: %v", err)
+	}
+	if _, err := p.PrecheckAgain(operation(3, madeBy(9))); err == nil {
+		t.Error("again: an operation of a banned factory passes")
+	}
 	check(t, p)
 }
 
