@@ -29,19 +29,39 @@ func subjectOf(sender common.Address) *erc7562.Subject {
 }
 
 func TestStakedAggregator(t *testing.T) {
-	subject := subjectOf(account)
-	subject.Aggregator = erc7562.Party{Address: erc20}
-	verdicts := erc7562.Judge(new(erc7562.Record), subject).Verdicts
-	if len(verdicts) != 1 || verdicts[0].Rule != "EREP-040" || verdicts[0].Entity != erc7562.Aggregator || verdicts[0].NeedsAddress != erc20 {
-		t.Errorf("unstaked aggregator: have %v, want EREP-040", verdicts)
+	aggregator := common.Address{0: 0xa9, 19: 1}
+	inAggregator := &erc7562.Record{
+		Frames:   []erc7562.Frame{{Entity: erc7562.Sender, Parent: -1, Type: vm.CALL, To: aggregator, Storage: aggregator}},
+		Accesses: []erc7562.Access{{Slot: common.BytesToHash(account[:])}},
 	}
-	subject.Aggregator.Staked = true
-	if verdicts := erc7562.Judge(new(erc7562.Record), subject).Verdicts; verdicts != nil {
-		t.Errorf("staked aggregator: have %v, want no verdict", verdicts)
-	}
-	subject.Aggregator.Delegated = true
-	if verdicts := erc7562.Judge(new(erc7562.Record), subject).Verdicts; len(verdicts) != 1 || verdicts[0].Rule != "AUTH-020" {
-		t.Errorf("delegated aggregator: have %v, want AUTH-020", verdicts)
+	for _, c := range []struct {
+		name   string
+		record *erc7562.Record
+		party  erc7562.Party
+		want   erc7562.Rule
+		entity erc7562.Entity
+		needs  common.Address
+	}{
+		{"EREP-040/aggregator without stake breaks", new(erc7562.Record), erc7562.Party{Address: aggregator}, "EREP-040", erc7562.Aggregator, aggregator},
+		{"EREP-040/staked aggregator is allowed", new(erc7562.Record), erc7562.Party{Address: aggregator, Staked: true}, "", 0, common.Address{}},
+		{"AUTH-020/delegated aggregator breaks", new(erc7562.Record), erc7562.Party{Address: aggregator, Staked: true, Delegated: true}, "AUTH-020", erc7562.Aggregator, common.Address{}},
+		{"STO-021/the account's slot in its aggregator breaks", inAggregator, erc7562.Party{Address: aggregator, Staked: true}, "STO-021", erc7562.Sender, common.Address{}},
+		{"STO-021/the same in a contract that is no entity is allowed", inAggregator, erc7562.Party{}, "", 0, common.Address{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			subject := subjectOf(account)
+			subject.Aggregator = c.party
+			verdicts := erc7562.Judge(c.record, subject).Verdicts
+			if c.want == "" {
+				if verdicts != nil {
+					t.Errorf("have %v, want no verdict", verdicts)
+				}
+				return
+			}
+			if len(verdicts) != 1 || verdicts[0].Rule != c.want || verdicts[0].Entity != c.entity || verdicts[0].NeedsAddress != c.needs {
+				t.Errorf("have %v, want %s of the %v, helped by a stake of %s", verdicts, c.want, c.entity, c.needs)
+			}
+		})
 	}
 }
 
@@ -68,10 +88,12 @@ func TestAssociatedIn(t *testing.T) {
 			{Frame: 4, Slot: common.Hash{2}},
 		},
 	}
-	judgement := erc7562.Judge(record, subject)
-	if diff := cmp.Diff([]common.Address{erc20, other}, judgement.AssociatedIn); diff != "" || judgement.Verdicts != nil {
-		t.Errorf("have verdicts %v, contracts (-want +have):\n%s", judgement.Verdicts, diff)
-	}
+	t.Run("STO-041/associated storage of the account and of a staked entity", func(t *testing.T) {
+		judgement := erc7562.Judge(record, subject)
+		if diff := cmp.Diff([]common.Address{erc20, other}, judgement.AssociatedIn); diff != "" || judgement.Verdicts != nil {
+			t.Errorf("have verdicts %v, contracts (-want +have):\n%s", judgement.Verdicts, diff)
+		}
+	})
 }
 
 // A slot is associated with an address if a hash of it lies at most 128 below: searched for, or looked for one by one.

@@ -206,3 +206,27 @@ type fakeScope struct {
 
 func (s *fakeScope) StackData() []uint256.Int { return s.stack }
 func (s *fakeScope) MemoryData() []byte       { return s.memory }
+
+// Whatever code an account has, the record of its validation can be judged, and is no longer than its gas pays for: what
+// is noted costs the contract at least 30 gas (KECCAK256) or, of a slot or an account, 100.
+func FuzzTracer(f *testing.F) {
+	f.Add(code(vm.TIMESTAMP, vm.GAS, vm.SLOAD, vm.GAS, vm.SSTORE), uint32(100_000))
+	f.Add(code(vm.JUMPDEST, vm.GAS, vm.SLOAD, vm.GAS, vm.TLOAD, vm.PUSH0, vm.JUMP), uint32(1_000_000))
+	f.Add(code(vm.JUMPDEST, vm.PUSH1, 64, vm.GAS, vm.KECCAK256, vm.PUSH0, vm.JUMP), uint32(1_000_000))
+	f.Add(code(vm.PUSH0, vm.PUSH0, vm.PUSH0, vm.PUSH0, vm.PUSH0, vm.ADDRESS, vm.GAS, vm.CALL), uint32(3_000_000))
+	f.Add(code(vm.PUSH1, 1, vm.PUSH0, vm.PUSH0, vm.CREATE2, vm.EXTCODESIZE, vm.ISZERO, vm.BALANCE, 0xfe), uint32(500_000))
+	f.Add(code(vm.SLOAD), uint32(0))
+	f.Fuzz(func(t *testing.T, code []byte, gas uint32) {
+		gas %= 5_000_000
+		tracer := trace(t, code, uint64(gas))
+		noted := len(tracer.Frames) + len(tracer.Accesses) + len(tracer.Codes) + len(tracer.Hashes)
+		if most := int(gas)/30 + 2; noted > most {
+			t.Errorf("have %d entries for %d gas, want at most %d", noted, gas, most)
+		}
+		for _, v := range erc7562.Judge(&tracer.Record, subjectOf(account)).Verdicts {
+			if v.Rule == "" || v.Detail == "" || v.Entity == erc7562.NoEntity {
+				t.Errorf("have an incomplete verdict %+v", v)
+			}
+		}
+	})
+}

@@ -119,6 +119,7 @@ func TestDecodeRefusesWithTheNameOfTheField(t *testing.T) {
 		{"paymaster signature too long", userop.V09, with(sponsored(userop.V09), object{"paymasterSignature": "0x" + strings.Repeat("00", 65536)}), `paymasterSignature: have 65536 bytes, want at most 65535`},
 		{"broken paymaster suffix", userop.V09, with(sponsored(userop.V09), object{"paymasterData": "0x000122e325a297439656"}), `paymasterData: ends with the paymaster signature magic`},
 		{"authorization not an object", userop.V08, with(delegated(), object{"eip7702Auth": "0x"}), `eip7702Auth: have "0x", want a JSON object`},
+		{"AUTH-010/two authorizations", userop.V08, with(delegated(), object{"eip7702Auth": []any{delegated()["eip7702Auth"], delegated()["eip7702Auth"]}}), `eip7702Auth: have `},
 		{"authorization without address", userop.V08, withAuth(object{"address": nil}), `eip7702Auth.address: missing`},
 		{"authorization without parity", userop.V08, withAuth(object{"yParity": nil}), `eip7702Auth.yParity: missing`},
 		{"authorization without r", userop.V08, withAuth(object{"r": nil}), `eip7702Auth.r: missing`},

@@ -23,7 +23,7 @@ import (
 	"github.com/holiman/uint256"
 )
 
-// fixture is a chain with every EntryPoint, reached over HTTP by plain eth_ methods.
+// fixture is a chain with every EntryPoint, reached over HTTP. Its validator has nothing of the node but eth_ methods.
 type fixture struct {
 	t     testing.TB
 	chain *devchain.Chain
@@ -55,11 +55,16 @@ func newFixtureWith(t testing.TB, cfg validation.Config, alloc types.GenesisAllo
 		t.Fatal(err)
 	}
 	t.Cleanup(node.Close)
-	source := evm.NewSource(node, chain.ChainConfig(), evm.Options{})
+	source := evm.NewSource(newPlainNode(node), chain.ChainConfig(), evm.Options{})
 	return &fixture{
 		t: t, chain: chain, node: node, owner: chain.Keys()[1],
 		v: validation.New(source, cfg),
 	}
+}
+
+// all is the chain with all that its node has, the debug namespace too.
+func (f *fixture) all() *evm.Source {
+	return evm.NewSource(f.node, f.chain.ChainConfig(), evm.Options{})
 }
 
 // send mines a transaction of the first funded key.

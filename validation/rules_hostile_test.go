@@ -66,6 +66,7 @@ func TestHostileContracts(t *testing.T) {
 // the rules and without, and with the rules by the node's debug_traceCall over loopback.
 func BenchmarkRules(b *testing.B) {
 	f := newFixture(b, validation.Config{})
+	source := f.all()
 	for salt, version := range []userop.Version{userop.V06, userop.V07} {
 		f.t = b
 		a := f.deployed(version, uint64(salt))
@@ -82,11 +83,11 @@ func BenchmarkRules(b *testing.B) {
 		}{{"rules", validation.Config{}}, {"unsafe", validation.Config{Unsafe: true}}, {"traced", validation.Config{Tracing: validation.TracingAlways}}} {
 			b.Run(mode.name+"/"+version.String(), func(b *testing.B) {
 				b.ReportAllocs()
-				v := validation.New(f.v.Source(), mode.cfg)
+				v := validation.New(source, mode.cfg)
 				for i := 0; b.Loop(); i++ {
 					if i == len(ops) { // one that has forgotten them all
 						b.StopTimer()
-						v, i = validation.New(f.v.Source(), mode.cfg), 0
+						v, i = validation.New(source, mode.cfg), 0
 						b.StartTimer()
 					}
 					if _, err := v.Validate(b.Context(), head, entrypoint.Canonical(version), ops[i], validation.Options{}); err != nil {

@@ -149,7 +149,7 @@ func TestStakeLimits(t *testing.T) {
 		{"one second too short", func(l *erc7562.StakeLimits) { l.MinUnstakeDelay++ }, false},
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run("SREP-010/"+c.name, func(t *testing.T) {
 			cfg := ruleConfig()
 			cfg.Stakes = erc7562.StakeLimits{MinStake: *uint256.NewInt(1e18), MinUnstakeDelay: 86_400}
 			c.change(&cfg.Stakes)
@@ -207,9 +207,11 @@ func TestCodeChangedSinceFirstValidation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.v.Validate(t.Context(), w.head(), ep, op, validation.Options{First: first}); err != nil {
-		t.Errorf("nothing changed: have %v", err)
-	}
+	t.Run("COD-010/nothing changed is allowed", func(t *testing.T) {
+		if _, err := w.v.Validate(t.Context(), w.head(), ep, op, validation.Options{First: first}); err != nil {
+			t.Errorf("have %v", err)
+		}
+	})
 	for _, visited := range []struct {
 		name    string
 		address common.Address
@@ -219,7 +221,7 @@ func TestCodeChangedSinceFirstValidation(t *testing.T) {
 		{"the paymaster", rulePaymaster, erc7562.Paymaster},
 		{"the sender", ruleAccount, erc7562.Sender},
 	} {
-		t.Run(visited.name, func(t *testing.T) {
+		t.Run("COD-010/"+visited.name+" breaks", func(t *testing.T) {
 			before := *first
 			before.CodeHashes = map[common.Address]common.Hash{nowhere: {1}, visited.address: {2}}
 			_, err := w.v.Validate(t.Context(), w.head(), ep, op, validation.Options{First: &before})
@@ -253,7 +255,7 @@ func TestWhatGethsTracerDoesNotSee(t *testing.T) {
 // would have read, but for values that no frame of the trace names.
 func TestTracedValidation(t *testing.T) {
 	f := newFixture(t, validation.Config{})
-	traced := validation.New(f.v.Source(), validation.Config{Tracing: validation.TracingAlways})
+	traced := validation.New(f.all(), validation.Config{Tracing: validation.TracingAlways})
 	for _, v := range userop.Versions() {
 		ep := entrypoint.Canonical(v)
 		a, fresh := f.deployed(v, 1), f.account(v, 2)

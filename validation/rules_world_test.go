@@ -210,7 +210,7 @@ func newRuleWorld(t testing.TB, versions ...userop.Version) *ruleWorld {
 		t.Fatal(err)
 	}
 	t.Cleanup(node.Close)
-	source := evm.NewSource(node, chain.ChainConfig(), evm.Options{})
+	source := evm.NewSource(newPlainNode(node), chain.ChainConfig(), evm.Options{})
 	tracing := ruleConfig()
 	tracing.Tracing = validation.TracingAlways
 	w := &ruleWorld{
@@ -219,7 +219,7 @@ func newRuleWorld(t testing.TB, versions ...userop.Version) *ruleWorld {
 			v: validation.New(source, ruleConfig()),
 		},
 		accountInit: ruleArtifact(t, "RuleAccount").Bytecode,
-		traced:      validation.New(source, tracing),
+		traced:      validation.New(evm.NewSource(node, chain.ChainConfig(), evm.Options{}), tracing),
 	}
 	for _, v := range versions {
 		w.fundEntities(v)
