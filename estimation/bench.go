@@ -21,6 +21,7 @@ type bench struct {
 	entryPoint  entrypoint.EntryPoint
 	beneficiary common.Address
 	options     evm.RunOptions
+	serves      func(aggregator common.Address) bool
 }
 
 // validate runs the operation up to the end of its validation.
@@ -46,6 +47,7 @@ func (b *bench) run(op *userop.UserOperation, onlyValidate bool) (*outcome, erro
 			b.fund(run, op)
 		}
 		r := newRecorder(b.entryPoint, op, out)
+		r.serves = b.serves
 		if onlyValidate {
 			r.stop = run.Stop
 		}
@@ -83,6 +85,7 @@ type recorder struct {
 	entryPoint entrypoint.EntryPoint
 	op         *userop.UserOperation
 	out        *outcome
+	serves     func(aggregator common.Address) bool
 	stop       func() // non-nil: called when validation has ended
 
 	validateAccount   [4]byte
@@ -179,7 +182,8 @@ const wordSize = 32
 
 // overlook reads the validation data in a word of a validation function's output. If it says that the signature is
 // wrong, or when the operation is valid, the output is changed to "valid, always": an operation that is being
-// estimated is not signed, or not for good. An aggregator is left for the EntryPoint to see.
+// estimated is not signed, or not for good. An aggregator that is served is overlooked in the same way: it checks
+// signatures outside of the operation's own gas. Another one is left for the EntryPoint to see.
 func (r *recorder) overlook(output []byte, index int) (word uint256.Int) {
 	start := index * wordSize
 	if len(output) < start+wordSize {
@@ -188,9 +192,12 @@ func (r *recorder) overlook(output []byte, index int) (word uint256.Int) {
 	data := output[start : start+wordSize]
 	word.SetBytes32(data)
 	parsed := entrypoint.ParseValidationData(r.entryPoint.Version, word)
-	if parsed.HasAggregator() {
+	if parsed.HasAggregator() && !r.serves(parsed.Aggregator) {
 		r.out.aggregator = parsed.Aggregator
 		return word
+	}
+	if parsed.HasAggregator() {
+		r.out.servedBy = parsed.Aggregator
 	}
 	clear(data)
 	return word

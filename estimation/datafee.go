@@ -56,7 +56,11 @@ func (e *Estimator) dataGas(ctx context.Context, head *types.Header, op *userop.
 
 // preVerificationGas is what the operation must offer beside its limits, if validation used that much gas.
 func (s *search) preVerificationGas(used uint64) uint64 {
-	sum, carry := bits.Add64(s.cfg.PreVerification.Estimate(&s.op, used), s.dataGas, 0)
+	own := s.cfg.PreVerification.Estimate(&s.op, used)
+	if s.aggregation != nil {
+		own = s.cfg.PreVerification.EstimateAggregated(&s.op, used, *s.aggregation)
+	}
+	sum, carry := bits.Add64(own, s.dataGas, 0)
 	if carry != 0 {
 		return math.MaxUint64
 	}

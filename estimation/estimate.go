@@ -39,6 +39,8 @@ import (
 // Config is what an operator may choose. The zero value of a field means its default.
 type Config struct {
 	PreVerification gas.PreVerification
+	// Aggregators are the signature aggregators that are served (ERC-7766); nil: none.
+	Aggregators Aggregators
 	// DataFees tells what data costs on the chain, which is part of preVerificationGas; nil: nothing.
 	DataFees *datafee.Oracle
 	// DataFeeMarginPercent is added to what data costs, because L1's prices change between the estimate and the bundle;
@@ -80,6 +82,19 @@ func (c Config) withDefaults() Config {
 		c.Beneficiary = common.HexToAddress("0x8fCc0A96ee9D7B8aD1fA35e50e5bEA4A5F1b5d17") // keccak256("baler")[12:]
 	}
 	return c
+}
+
+// Aggregators say what signature aggregators cost a bundle; false: it is not served.
+type Aggregators interface {
+	Gas(aggregator common.Address) (gas.Aggregation, bool)
+}
+
+// aggregation is what an aggregator costs a bundle.
+func (c *Config) aggregation(aggregator common.Address) (gas.Aggregation, bool) {
+	if c.Aggregators == nil {
+		return gas.Aggregation{}, false
+	}
+	return c.Aggregators.Gas(aggregator)
 }
 
 // Estimate is the result, in gas. The paymaster's limits are zero without a paymaster, and in v0.6.
@@ -148,9 +163,10 @@ type search struct {
 	op    userop.UserOperation
 	bench bench
 
-	dataGas         uint64 // what the data costs, as preVerificationGas
-	verificationGas uint64 // what validation used with ample gas
-	postOp          bool   // the paymaster wants its postOp called
+	dataGas         uint64           // what the data costs, as preVerificationGas
+	verificationGas uint64           // what validation used with ample gas
+	aggregation     *gas.Aggregation // of the account's aggregator; nil: it has none
+	postOp          bool             // the paymaster wants its postOp called
 }
 
 func (e *Estimator) newSearch(
@@ -178,6 +194,7 @@ func (e *Estimator) newSearch(
 	s.bench = bench{
 		ctx: ctx, view: e.source.View(head), entryPoint: ep, beneficiary: e.cfg.Beneficiary,
 		options: evm.RunOptions{Overrides: prepared, Origin: e.cfg.Beneficiary},
+		serves:  func(a common.Address) bool { _, served := e.cfg.aggregation(a); return served },
 	}
 	return s, nil
 }
@@ -248,6 +265,9 @@ func (s *search) validation() error {
 	}
 	s.verificationGas = ample.creation.used + ample.account.used + ample.paymaster.used
 	s.postOp = ample.contextSize > 0
+	if cost, aggregated := s.cfg.aggregation(ample.servedBy); aggregated {
+		s.aggregation = &cost
+	}
 
 	// What the EntryPoint itself uses counts against the limits too.
 	used := ample.creation.used + ample.account.used

@@ -46,7 +46,8 @@ type outcome struct {
 	account     frame
 	paymaster   frame
 	contextSize int            // bytes the paymaster wants back in postOp
-	aggregator  common.Address // zero: none
+	aggregator  common.Address // that is not served; zero: none
+	servedBy    common.Address // aggregator that is served; zero: none
 
 	call    frame
 	postOp  frame

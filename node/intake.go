@@ -180,7 +180,7 @@ func (n *Node) describe(op *pool.Operation, result *validation.Result) {
 	op.ValidAfter, op.ValidUntil, op.ValidityInBlocks = result.ValidAfter, result.ValidUntil, result.InBlocks
 	op.Aggregator, op.Prefund, op.VerificationGasUsed = result.Aggregator, result.Prefund, result.VerificationGasUsed
 	op.AssociatedStorageIn, op.CodeHashes = result.AssociatedStorageIn, result.CodeHashes
-	op.Staked = pool.Staked{Sender: n.staked(&result.Sender), Factory: n.staked(result.Factory), Paymaster: n.staked(result.Paymaster)}
+	op.Staked = pool.Staked{Sender: n.staked(&result.Sender), Factory: n.staked(result.Factory), Paymaster: n.staked(result.Paymaster), Aggregator: n.staked(result.AggregatorStake)}
 }
 
 // staked applies SREP-010 of ERC-7562: at least MIN_STAKE_VALUE, locked for at least MIN_UNSTAKE_DELAY.

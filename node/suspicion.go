@@ -218,9 +218,13 @@ func (n *Node) explainRevert(ctx context.Context, e bundlesender.Settle, receipt
 	if !ok {
 		return "", nil, errors.New("the transaction calls no EntryPoint that is served")
 	}
-	ops, beneficiary, err := entrypoint.DecodeHandleOps(ep.Version, tx.Data())
+	ops, beneficiary, err := entrypoint.DecodeBundle(ep.Version, tx.Data())
 	if err != nil {
 		return "", nil, err
+	}
+	groups, _, err := entrypoint.DecodeHandleAggregatedOps(ep.Version, tx.Data())
+	if err != nil {
+		groups = nil // handleOps
 	}
 	block, err := n.chain.Header(ctx, e.BlockHash)
 	if err != nil {
@@ -232,7 +236,7 @@ func (n *Node) explainRevert(ctx context.Context, e bundlesender.Settle, receipt
 	}
 	at := evm.AtHeader(n.source.Config(), block)
 	bundle := validation.Bundle{
-		EntryPoint: ep, Ops: ops, Beneficiary: beneficiary, Authorizations: tx.SetCodeAuthorizations(), Block: &at,
+		EntryPoint: ep, Ops: ops, Groups: groups, Beneficiary: beneficiary, Authorizations: tx.SetCodeAuthorizations(), Block: &at,
 		Fees: feesOf(tx),
 	}
 	for _, state := range []struct {

@@ -7,7 +7,6 @@ import (
 
 	"baler/entrypoint"
 	"baler/evm"
-	"baler/gas"
 	"baler/pool"
 	"baler/proposer"
 	"baler/userop"
@@ -41,7 +40,8 @@ func (v *validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 	return &proposer.Validation{
 		ValidAfter: result.ValidAfter, ValidUntil: result.ValidUntil, ValidityInBlocks: result.InBlocks, Aggregator: result.Aggregator,
 		Prefund: result.Prefund, ContextSize: uint64(result.ContextSize), Accessed: result.Accessed, Created: result.Created,
-		Known: known(ep, op, result.ReadSet),
+		Known: known(ep, op, result.ReadSet), Bundled: result.Bundled, SignatureGas: result.SignatureGas,
+		VerificationGasUsed: result.VerificationGasUsed + result.PaymasterVerificationGasUsed,
 	}, nil
 }
 
@@ -84,11 +84,9 @@ func (v *validator) Prepare(ctx context.Context, head *types.Header, ep entrypoi
 }
 
 // ValidateBundle implements [proposer.Validator].
-func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, ops []*userop.UserOperation,
-	beneficiary common.Address, fees gas.Fees, authorizations []types.SetCodeAuthorization,
-) (*proposer.BundleValidation, error) {
+func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, d proposer.Draft) (*proposer.BundleValidation, error) {
 	result, err := v.inner.ValidateBundle(ctx, head, validation.Bundle{
-		EntryPoint: ep, Ops: ops, Beneficiary: beneficiary, Fees: fees, Authorizations: authorizations,
+		EntryPoint: d.EntryPoint, Ops: d.Ops, Groups: d.Groups, Beneficiary: d.Beneficiary, Fees: d.Fees, Authorizations: d.Authorizations,
 	})
 	if err != nil {
 		return nil, err
@@ -102,7 +100,7 @@ func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, ep e
 		})
 	}
 	answer := &proposer.BundleValidation{
-		ExecutionGas: result.ExecutionGas, CallGas: result.CallGas, GasUsed: result.GasUsed, Revenue: result.Revenue,
+		BadSignatures: result.BadSignatures, ExecutionGas: result.ExecutionGas, CallGas: result.CallGas, GasUsed: result.GasUsed, Revenue: result.Revenue,
 		DataFee: result.DataCost.Fee, DataGas: result.DataCost.Gas,
 	}
 	for _, f := range result.Failed {

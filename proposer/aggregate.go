@@ -35,6 +35,8 @@ var errNoCulprit = errors.New("the aggregator refuses the group, but no signatur
 type place struct {
 	*pool.Operation
 
+	// aggregator is the one its account named last.
+	aggregator common.Address
 	// bundled is the operation as it stands in the bundle: with the signature its aggregator gave it, or as it was sent.
 	bundled *userop.UserOperation
 	// verificationGas is what its validation used, signatureGas what the check of its signature added to its aggregator's
@@ -63,9 +65,9 @@ func arrange(places []place) arrangement {
 	last := make(map[common.Address]int) // sender -> the group of its operation before
 	for i, p := range places {
 		from := last[p.Op.Sender]
-		at := slices.IndexFunc(a.groups[from:], func(g arranged) bool { return g.aggregator == p.Aggregator })
+		at := slices.IndexFunc(a.groups[from:], func(g arranged) bool { return g.aggregator == p.aggregator })
 		if at < 0 {
-			a.groups = append(a.groups, arranged{aggregator: p.Aggregator})
+			a.groups = append(a.groups, arranged{aggregator: p.aggregator})
 			at = len(a.groups) - 1 - from
 		}
 		a.groups[from+at].at = append(a.groups[from+at].at, i)
@@ -221,11 +223,11 @@ func (a arrangement) culpritsOf(ctx context.Context, aggregators Aggregators, bl
 	return failed, nil
 }
 
-// encodeBundle returns the calldata of a bundle: handleOps if all accounts check their own signatures, which is cheaper, else
+// callData is the bundle's: that of handleOps if all accounts check their own signatures, which is cheaper, else that of
 // handleAggregatedOps.
-func encodeBundle(v userop.Version, groups []entrypoint.OpsPerAggregator, beneficiary common.Address) []byte {
-	if len(groups) == 1 && groups[0].Aggregator == (common.Address{}) {
-		return entrypoint.EncodeHandleOps(v, groups[0].Ops, beneficiary)
+func (d *Draft) callData() []byte {
+	if d.Groups == nil {
+		return entrypoint.EncodeHandleOps(d.EntryPoint.Version, d.Ops, d.Beneficiary)
 	}
-	return entrypoint.EncodeHandleAggregatedOps(v, groups, beneficiary)
+	return entrypoint.EncodeHandleAggregatedOps(d.EntryPoint.Version, d.Groups, d.Beneficiary)
 }

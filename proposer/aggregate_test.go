@@ -27,7 +27,7 @@ var (
 func placed(sender byte, aggregator common.Address, n int) place {
 	op := &userop.UserOperation{Version: userop.V07, Sender: common.Address{19: sender}, Signature: []byte{byte(n)}, PreVerificationGas: 1_000_000}
 	op.Nonce.SetUint64(uint64(n))
-	p := place{Operation: &pool.Operation{Op: op, Hash: common.Hash{31: byte(n)}, Aggregator: aggregator}, bundled: op}
+	p := place{Operation: &pool.Operation{Op: op, Hash: common.Hash{31: byte(n)}, Aggregator: aggregator}, aggregator: aggregator, bundled: op}
 	if aggregator != (common.Address{}) {
 		bundled := *op
 		bundled.Signature = nil
@@ -163,17 +163,10 @@ func TestGroupsAreSigned(t *testing.T) {
 	if diff := cmp.Diff(want, groups); diff != "" {
 		t.Errorf("groups (-want +have):\n%s", diff)
 	}
-	calldata := encodeBundle(userop.V07, groups, common.Address{9})
+	calldata := (&Draft{EntryPoint: ep07, Groups: groups, Beneficiary: common.Address{9}}).callData()
 	decoded, beneficiary, err := entrypoint.DecodeHandleAggregatedOps(userop.V07, calldata)
 	if err != nil || beneficiary != (common.Address{9}) || len(decoded) != 3 {
 		t.Errorf("have %d groups for %v (%v), want the three", len(decoded), beneficiary, err)
-	}
-	plain, _, err := arrange([]place{placed(1, common.Address{}, 1)}).sign(t.Context(), new(fakeAggregators), common.Hash{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := entrypoint.DecodeHandleOps(userop.V07, encodeBundle(userop.V07, plain, common.Address{})); err != nil {
-		t.Errorf("a bundle without aggregators is no handleOps: %v", err)
 	}
 }
 

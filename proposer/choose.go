@@ -170,7 +170,7 @@ func (c *chooser) room(op *pool.Operation) (s Skip, ends bool) {
 	switch {
 	case c.ended:
 		return Skip{Reason: ListEnded}, true
-	case op.Aggregator != (common.Address{}):
+	case !c.serves(op.Aggregator):
 		return Skip{Reason: NeedsAggregator, About: op.Aggregator}, false
 	case c.absent[laneOf(op)]:
 		return Skip{Reason: PredecessorAbsent, About: op.Op.Sender}, false
@@ -204,7 +204,7 @@ func (c *chooser) accept(op *pool.Operation, v *Validation) {
 }
 
 func (c *chooser) judge(op *pool.Operation, v *Validation) (Skip, *Removal) {
-	if v.Aggregator != (common.Address{}) {
+	if !c.serves(v.Aggregator) {
 		return Skip{Reason: NeedsAggregator, About: v.Aggregator}, nil
 	}
 	if s, r := c.inTime(v); s.Reason != 0 || r != nil {

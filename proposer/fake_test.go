@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"baler/entrypoint"
-	"baler/gas"
 	"baler/pool"
 	"baler/userop"
 
@@ -109,6 +108,8 @@ type fakeValidator struct {
 	validated []common.Address
 	ahead     []uint64
 	bundles   [][]common.Address
+	drafts    []Draft
+	badSum    map[common.Address]func(Draft) bool // of an aggregator
 	onBundle  func([]*userop.UserOperation, []types.SetCodeAuthorization)
 }
 
@@ -127,9 +128,14 @@ func (f *fakeValidator) Prepare(context.Context, *types.Header, entrypoint.Entry
 	return nil
 }
 
-func (f *fakeValidator) ValidateBundle(_ context.Context, _ *types.Header, _ entrypoint.EntryPoint, ops []*userop.UserOperation,
-	_ common.Address, fees gas.Fees, auths []types.SetCodeAuthorization,
-) (*BundleValidation, error) {
+func (f *fakeValidator) ValidateBundle(_ context.Context, _ *types.Header, d Draft) (*BundleValidation, error) {
+	ops, fees, auths := d.Ops, d.Fees, d.Authorizations
+	f.drafts = append(f.drafts, d)
+	for _, g := range d.Groups {
+		if bad := f.badSum[g.Aggregator]; bad != nil && bad(d) {
+			return &BundleValidation{BadSignatures: g.Aggregator}, nil
+		}
+	}
 	var senders []common.Address
 	res := new(BundleValidation)
 	for i, op := range ops {

@@ -251,10 +251,22 @@ func refusal(err error) (*rejection.Rejection, erc7562.Entity, bool) {
 // settle validates the whole bundle until it passes and is within its gas limit, and weighs its profit.
 func (p *Proposer) settle(ctx context.Context, req Request, ep entrypoint.EntryPoint, c *chooser, fees gas.Fees) (built, error) {
 	for len(c.ops) != 0 {
-		auths := c.authorizations()
-		res, err := p.validator.ValidateBundle(ctx, req.Head, ep, c.userOps(), req.Beneficiary, fees, auths)
+		draft, err := p.draft(ctx, req, ep, c, fees)
+		if err != nil {
+			return built{}, err
+		}
+		if draft == nil {
+			continue // less is left
+		}
+		res, err := p.validator.ValidateBundle(ctx, req.Head, *draft)
 		if err != nil {
 			return built{}, fmt.Errorf("validate bundle: %w", err)
+		}
+		if bad := res.BadSignatures; bad != (common.Address{}) {
+			if err := c.refuseSum(ctx, req.Head.Hash(), bad); err != nil {
+				return built{}, err
+			}
+			continue
 		}
 		if len(res.Failed) != 0 {
 			if err := c.fail(res.Failed); err != nil {
@@ -262,7 +274,7 @@ func (p *Proposer) settle(ctx context.Context, req Request, ep entrypoint.EntryP
 			}
 			continue
 		}
-		bundle, err := p.assemble(req, ep, c, fees, res)
+		bundle, err := p.assemble(req, draft, c, fees, res)
 		if errors.Is(err, gas.ErrGasCap) {
 			c.shorten()
 			continue
@@ -284,12 +296,12 @@ func (p *Proposer) settle(ctx context.Context, req Request, ep entrypoint.EntryP
 }
 
 // assemble turns the chosen operations and what their run measured into a bundle.
-func (p *Proposer) assemble(req Request, ep entrypoint.EntryPoint, c *chooser, fees gas.Fees, res *BundleValidation) (*Bundle, error) {
-	ops := c.userOps()
+func (p *Proposer) assemble(req Request, d *Draft, c *chooser, fees gas.Fees, res *BundleValidation) (*Bundle, error) {
+	ops := d.Ops
 	b := &Bundle{
-		EntryPoint:      ep,
+		EntryPoint:      d.EntryPoint,
 		Ops:             c.operations(),
-		CallData:        entrypoint.EncodeHandleOps(ep.Version, ops, req.Beneficiary),
+		CallData:        d.callData(),
 		Fees:            fees,
 		Authorizations:  c.authorizations(),
 		Conditions:      c.conditions(),

@@ -53,10 +53,21 @@ type Validator interface {
 	// nonce key that come before it in the bundle.
 	Validate(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, op *userop.UserOperation, ahead uint64) (*Validation, error)
 	// ValidateBundle runs the whole bundle to its end.
-	ValidateBundle(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, ops []*userop.UserOperation,
-		beneficiary common.Address, fees gas.Fees, authorizations []types.SetCodeAuthorization) (*BundleValidation, error)
+	ValidateBundle(ctx context.Context, head *types.Header, d Draft) (*BundleValidation, error)
 	// Deposits returns what the paymasters have deposited at the EntryPoint, wei.
 	Deposits(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, paymasters []common.Address) (map[common.Address]uint256.Int, error)
+}
+
+// Draft is a bundle that is to be validated.
+type Draft struct {
+	EntryPoint entrypoint.EntryPoint
+	Ops        []*userop.UserOperation // in the order of execution, as they were sent
+	// Groups are the same operations as they stand in the bundle, with the signatures of their aggregators (ERC-7766); nil:
+	// all accounts check their own signatures.
+	Groups         []entrypoint.OpsPerAggregator
+	Beneficiary    common.Address
+	Fees           gas.Fees
+	Authorizations []types.SetCodeAuthorization
 }
 
 // Validation is what the second validation found out.
@@ -64,11 +75,16 @@ type Validation struct {
 	ValidAfter, ValidUntil uint64 // unix seconds, or block numbers if ValidityInBlocks; ValidUntil 0: for ever
 	ValidityInBlocks       bool
 	Aggregator             common.Address
-	Prefund                uint256.Int      // wei
-	ContextSize            uint64           // bytes of the paymaster's context
-	Accessed               []common.Address // contracts used beside the operation's own entities and the EntryPoint
-	Created                []common.Address // contracts its validation created
-	Known                  Storage          // what must stay as it is for the operation to stay valid
+	// Bundled is the operation with the signature its aggregator gave it; nil: as it was sent.
+	Bundled *userop.UserOperation
+	// VerificationGasUsed is what validation used, SignatureGas what its aggregator's check of its signature adds, if that is
+	// more than is expected.
+	VerificationGasUsed, SignatureGas uint64
+	Prefund                           uint256.Int      // wei
+	ContextSize                       uint64           // bytes of the paymaster's context
+	Accessed                          []common.Address // contracts used beside the operation's own entities and the EntryPoint
+	Created                           []common.Address // contracts its validation created
+	Known                             Storage          // what must stay as it is for the operation to stay valid
 }
 
 // Storage is slots of contracts with their values.
@@ -76,7 +92,10 @@ type Storage map[common.Address]map[common.Hash]common.Hash
 
 // BundleValidation is what running a bundle found out. The figures count only if nothing failed.
 type BundleValidation struct {
-	Failed       []Failure
+	Failed []Failure
+	// BadSignatures is an aggregator that refuses the signature of a group; zero: none.
+	BadSignatures common.Address
+
 	ExecutionGas uint64      // by the EntryPoint's call: no intrinsic gas, no refund taken off
 	CallGas      uint64      // the part of it used by the operations' own execution and postOp
 	GasUsed      uint64      // by the transaction, as its receipt would say
@@ -281,6 +300,11 @@ type Config struct {
 	// MaxPassedOver is how often an EntryPoint with bundleable operations is passed over for one that pays more,
 	// before it goes first.
 	MaxPassedOver int
+
+	// Aggregators are the signature aggregators that are served (ERC-7766); nil: none.
+	Aggregators Aggregators
+	// PreVerification is what operations must offer to a group of their aggregator.
+	PreVerification gas.PreVerification
 
 	// Shard restricts the proposer to its share of the senders, where work is divided by shards.
 	Shard pool.Shard

@@ -514,9 +514,7 @@ func TestValidatorThatNamesNoOperation(t *testing.T) {
 
 type badValidator struct{ *fakeValidator }
 
-func (badValidator) ValidateBundle(context.Context, *types.Header, entrypoint.EntryPoint, []*userop.UserOperation,
-	common.Address, gas.Fees, []types.SetCodeAuthorization,
-) (*BundleValidation, error) {
+func (badValidator) ValidateBundle(context.Context, *types.Header, Draft) (*BundleValidation, error) {
 	return &BundleValidation{Failed: []Failure{{Index: 1, Rejection: rejection.New(rejection.EntryPointRejected, "AA23 reverted")}}}, nil
 }
 

@@ -36,13 +36,15 @@ const (
 	SenderInBundle                          // an operation of its sender is in the bundle
 	TouchesOther                            // it uses the sender of another, or another uses its sender
 	PredecessorAbsent                       // an operation of its sender with a lower nonce is not in the bundle
-	NeedsAggregator                         // it has a signature aggregator; those go into bundles of their own
+	NeedsAggregator                         // it has a signature aggregator that is not served
 	NodeTrouble                             // it could not be validated
 	BudgetReached                           // its maximum gas does not fit in what the bundle's fee budget pays for
 	UnderSuspicion                          // bundles with it were refused; it is tried again later
 	InLaterBundle                           // it waits in a transaction of the signer with a later nonce
 	LossMaking                              // the bundle that held it was not profitable enough, wei
 	RacedApart                              // rivals take it much more, or much less, often than the first of the bundle
+	GroupTooSmall                           // its preVerificationGas asks for more operations to share its aggregator's check with
+	SumRefused                              // its aggregator refuses the sum of signatures none of which is wrong
 )
 
 // String returns the reason in words.
@@ -77,7 +79,7 @@ func (r SkipReason) String() string {
 	case PredecessorAbsent:
 		return "operation with a lower nonce not in the bundle"
 	case NeedsAggregator:
-		return "needs its aggregator"
+		return "its aggregator is not served"
 	case NodeTrouble:
 		return "could not be validated"
 	case BudgetReached:
@@ -90,6 +92,10 @@ func (r SkipReason) String() string {
 		return "bundle not profitable"
 	case RacedApart:
 		return "rivals take it more or less often than the others"
+	case GroupTooSmall:
+		return "too few operations share its aggregator's check"
+	case SumRefused:
+		return "its aggregator refuses the sum of signatures"
 	default:
 		return fmt.Sprintf("skip reason %d", uint8(r))
 	}
@@ -100,7 +106,7 @@ func (s Skip) String() string {
 	switch s.Reason {
 	case TouchesOther:
 		return fmt.Sprintf("%v: %v, in operation %v", s.Reason, s.About, s.Other)
-	case SenderInBundle, PredecessorAbsent, NeedsAggregator:
+	case SenderInBundle, PredecessorAbsent, NeedsAggregator, SumRefused:
 		return fmt.Sprintf("%v: %v", s.Reason, s.About)
 	case DepositShort:
 		return fmt.Sprintf("%v: %v, have %v, want %v", s.Reason, s.About, s.Have.Dec(), s.Want.Dec())
@@ -114,7 +120,7 @@ func (s Skip) String() string {
 // afterSimulation reports whether the reason is only known once an operation was validated.
 func (r SkipReason) afterSimulation() bool {
 	switch r {
-	case ContextReached, NotYetValid, ExpiresSoon, DepositShort, TouchesOther, NeedsAggregator, NodeTrouble:
+	case ContextReached, NotYetValid, ExpiresSoon, DepositShort, TouchesOther, NeedsAggregator, NodeTrouble, GroupTooSmall, SumRefused:
 		return true
 	case MaxFeeTooLow, PriorityFeeTooLow, GasLimitReached, BalanceReached, BundleFull, BytesReached, ListEnded,
 		SenderInBundle, PredecessorAbsent, InLaterBundle, UnderSuspicion, BudgetReached, LossMaking, RacedApart:

@@ -16,10 +16,13 @@ import (
 	"github.com/ethereum/go-ethereum/core/types"
 )
 
-// Bundle is a bundle to validate as a whole: the transaction handleOps(Ops, Beneficiary), sent by From.
+// Bundle is a bundle to validate as a whole: the transaction handleOps(Ops, Beneficiary), sent by From, or
+// handleAggregatedOps(Groups, Beneficiary).
 type Bundle struct {
-	EntryPoint     entrypoint.EntryPoint
-	Ops            []*userop.UserOperation
+	EntryPoint entrypoint.EntryPoint
+	Ops        []*userop.UserOperation // as they were sent
+	// Groups are the same operations in the same order, as they stand in the bundle; nil: none has an aggregator.
+	Groups         []entrypoint.OpsPerAggregator
 	Beneficiary    common.Address
 	From           common.Address // zero: the beneficiary. Its balance does not matter here
 	Fees           gas.Fees       // of the transaction; the max fee must reach the next base fee
@@ -46,6 +49,9 @@ var (
 // A bundle that passes is run once. One in which any number of operations fail is run at most three times: until the
 // first of them, operation by operation, and without them. Only operations that pass one after the other and fail in one
 // call of handleOps (they must measure gas, which ERC-7562 forbids) cost a run each.
+//
+// In a bundle with aggregators the first failure ends it: without an operation the signature of its group is another one,
+// and who asks for the validation has to make it.
 //
 // Operations that fail are in the result, and those that depend on others of the bundle. An error means that nothing is
 // known of the bundle: the node's trouble, or one of this package's errors for whole bundles.
@@ -92,6 +98,9 @@ func (w *wholeBundle) prefetch(ctx context.Context) error {
 	all := newGuess()
 	all.account(w.From)
 	all.account(w.Beneficiary)
+	for _, aggregator := range aggregatorsOf(w.Groups) {
+		all.account(aggregator)
+	}
 	for _, op := range w.Ops {
 		if e := w.v.memo.get(memoKey(w.EntryPoint, op)); e != nil {
 			all.join(guess{e.reads})
@@ -109,7 +118,7 @@ func (w *wholeBundle) dataQuote() *datafee.Quote {
 		return oracle.Quote(datafee.Transaction{})
 	}
 	return oracle.Quote(datafee.Transaction{
-		To: w.EntryPoint.Address, Data: entrypoint.EncodeHandleOps(w.EntryPoint.Version, w.ops(), w.Beneficiary), Authorizations: w.Authorizations,
+		To: w.EntryPoint.Address, Data: w.calldata(), Authorizations: w.Authorizations,
 	})
 }
 
@@ -131,7 +140,13 @@ func (w *wholeBundle) settle(ctx context.Context) (*BundleResult, error) {
 		}
 		w.reduced = w.gasReduced(run)
 		if w.failContexts(run) {
+			if w.aggregated() {
+				return &BundleResult{}, nil
+			}
 			continue
+		}
+		if run.reverted() && w.aggregated() {
+			return w.giveUp(run)
 		}
 		if run.reverted() {
 			if err := w.sift(ctx, run); err != nil {
@@ -146,6 +161,9 @@ func (w *wholeBundle) settle(ctx context.Context) (*BundleResult, error) {
 			}
 			if refused != nil {
 				w.fail(at, refused)
+				if w.aggregated() {
+					return &BundleResult{}, nil
+				}
 				continue
 			}
 		}
@@ -162,11 +180,38 @@ func (w *wholeBundle) settle(ctx context.Context) (*BundleResult, error) {
 	return &BundleResult{}, nil
 }
 
+func (w *wholeBundle) aggregated() bool { return w.Groups != nil }
+
+// calldata is that of the bundle of the operations that are left.
+func (w *wholeBundle) calldata() []byte {
+	if w.aggregated() {
+		return entrypoint.EncodeHandleAggregatedOps(w.EntryPoint.Version, w.Groups, w.Beneficiary)
+	}
+	return entrypoint.EncodeHandleOps(w.EntryPoint.Version, w.ops(), w.Beneficiary)
+}
+
+// giveUp says why a bundle with aggregators reverted: an aggregator refuses a group, or one operation fails.
+func (w *wholeBundle) giveUp(run bundleRun) (*BundleResult, error) {
+	if run.trace.last.part == partSignatures && run.trace.last.failed {
+		if bad, ok := entrypoint.DecodeRevert(run.outcome.Return).(entrypoint.SignatureValidationFailed); ok {
+			return &BundleResult{BadSignatures: bad.Aggregator}, nil
+		}
+	}
+	at, refused, err := run.failure()
+	if err != nil {
+		return nil, err
+	}
+	w.failed = append(w.failed, Failure{Index: at, Rejection: refused.Rejection, Entity: refused.Entity})
+	return &BundleResult{}, nil
+}
+
 // fail takes out the operation at the place among those that are left.
 func (w *wholeBundle) fail(at int, refused *Refusal) {
 	w.failed = append(w.failed, Failure{Index: w.left[at], Rejection: refused.Rejection, Entity: refused.Entity})
 	w.left = slices.Delete(w.left, at, at+1)
-	w.quote = w.dataQuote()
+	if !w.aggregated() {
+		w.quote = w.dataQuote()
+	}
 }
 
 // sift takes out the operations that made a run revert: the first time by trying all of them, one after the other, later

@@ -30,7 +30,7 @@ func (w *wholeBundle) askNode(ctx context.Context, gasLimit uint64) (int, *Refus
 	ops := w.ops()
 	msg := call{
 		From: w.From, To: w.EntryPoint.Address, Gas: hexutil.Uint64(gasLimit),
-		Input:          entrypoint.EncodeHandleOps(w.EntryPoint.Version, ops, w.Beneficiary),
+		Input:          w.calldata(),
 		Authorizations: w.Authorizations,
 	}
 	var ret hexutil.Bytes
@@ -54,6 +54,11 @@ func (w *wholeBundle) askNode(ctx context.Context, gasLimit uint64) (int, *Refus
 	default:
 		disagree()
 		return 0, nil, fmt.Errorf("%w: %s", ErrNodeDisagrees, revert)
+	}
+	if len(w.Groups) > 1 {
+		// Up to v0.8 the EntryPoint counts within the group, and does not say which.
+		disagree()
+		return 0, nil, fmt.Errorf("%w: an operation of a bundle with aggregators: %s", ErrNodeDisagrees, entrypoint.RevertReason(data))
 	}
 	if index >= uint64(len(ops)) {
 		disagree()

@@ -46,7 +46,7 @@ func (w *wholeBundle) run(ctx context.Context) (bundleRun, error) {
 	run := bundleRun{gasLimit: w.gasLimit()}
 	msg := evm.Message{
 		From: w.From, To: w.EntryPoint.Address,
-		Data:           entrypoint.EncodeHandleOps(w.EntryPoint.Version, ops, w.Beneficiary),
+		Data:           w.calldata(),
 		Gas:            run.gasLimit,
 		MaxFee:         &w.Fees.MaxFee,
 		MaxPriority:    &w.Fees.MaxPriority,
@@ -54,10 +54,10 @@ func (w *wholeBundle) run(ctx context.Context) (bundleRun, error) {
 	}
 	err := w.view.Execute(ctx, w.options(), func(r *evm.Run) error {
 		t := newTrace(w.EntryPoint, ops, w.Beneficiary)
-		t.stateGas = r.StateGas
+		t.stateGas, t.aggregators = r.StateGas, aggregatorsOf(w.Groups)
 		run.touched = newTouches(len(ops))
 		r.OnAccess(func(a evm.Access) {
-			if t.last.open && t.executing == 0 && a.Account != w.EntryPoint.Address {
+			if t.last.open && t.last.part != partSignatures && t.executing == 0 && a.Account != w.EntryPoint.Address {
 				run.touched.add(t.last.index, a)
 			}
 		})

@@ -16,6 +16,8 @@ type Config struct {
 	Limits          erc7562.Limits      // ERC-7562's constants
 	PreVerification gas.PreVerification // how much preVerificationGas an operation must offer
 
+	// Aggregators are the signature aggregators that are served; nil: none.
+	Aggregators Aggregators
 	// DataFees tells what data costs on the chain, which preVerificationGas must pay for too; nil: nothing.
 	DataFees *datafee.Oracle
 

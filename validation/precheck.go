@@ -60,7 +60,10 @@ func (c Config) Precheck(op *userop.UserOperation, ep entrypoint.EntryPoint, cha
 // checkPreVerificationGas checks that the operation's preVerificationGas pays for what is outside of the EVM: what every
 // chain asks for, less for what verification used, and what its data costs on this one.
 func (c Config) checkPreVerificationGas(op *userop.UserOperation, verificationGas, dataGas uint64) error {
-	want := c.PreVerification.Required(op, verificationGas)
+	return offersPreVerificationGas(op, c.PreVerification.Required(op, verificationGas), dataGas)
+}
+
+func offersPreVerificationGas(op *userop.UserOperation, want, dataGas uint64) error {
 	if want += dataGas; want < dataGas {
 		want = math.MaxUint64
 	}

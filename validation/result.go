@@ -7,6 +7,7 @@ import (
 	"baler/erc7562"
 	"baler/evm"
 	"baler/rejection"
+	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/holiman/uint256"
@@ -21,10 +22,16 @@ type Result struct {
 	InBlocks   bool
 
 	Aggregator common.Address // zero: none
-	Prefund    uint256.Int    // wei the EntryPoint takes in advance: the most the operation can cost
-	Sender     StakeInfo
-	Factory    *StakeInfo // nil: the operation has none (an EIP-7702 marker is none)
-	Paymaster  *StakeInfo
+	// Bundled is the operation as it stands in a bundle, with the signature its aggregator gave it; nil: as it was sent.
+	Bundled *userop.UserOperation
+	// SignatureGas is what the aggregator's check of the signature takes, if it is more than was to be expected; else zero.
+	SignatureGas uint64
+	Prefund      uint256.Int // wei the EntryPoint takes in advance: the most the operation can cost
+	Sender       StakeInfo
+	// AggregatorStake is nil if the operation has no aggregator.
+	AggregatorStake *StakeInfo
+	Factory         *StakeInfo // nil: the operation has none (an EIP-7702 marker is none)
+	Paymaster       *StakeInfo
 
 	// Gas. VerificationGasUsed is what counts against verificationGasLimit, PaymasterVerificationGasUsed what counts
 	// against paymasterVerificationGasLimit (v0.6: zero, it is in the former). PreOpGas is what the EntryPoint charges
@@ -85,6 +92,8 @@ type Failure struct {
 // the bundle of the operations that are left, and are zero if none is.
 type BundleResult struct {
 	Failed []Failure
+	// BadSignatures is an aggregator that refuses the signature of a group; zero: none. Then nothing else is known.
+	BadSignatures common.Address
 	// Conflicts are operations that passed, but whose validation reads what an earlier one's writes. At most one for each.
 	Conflicts []Conflict
 	// Reduced are staked entities whose validation used over a tenth less gas than in the operation's own validation: they

@@ -109,6 +109,9 @@ func (v *Validator) subject(ep entrypoint.EntryPoint, op *userop.UserOperation, 
 	if res.Paymaster != nil {
 		s.Paymaster = v.party(res.Paymaster, f.paymasterCode)
 	}
+	if res.AggregatorStake != nil {
+		s.Aggregator = v.party(res.AggregatorStake, nil)
+	}
 	return s
 }
 

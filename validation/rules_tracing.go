@@ -35,11 +35,11 @@ type diff struct {
 // what comes after validation is not looked at.
 //
 // What the EntryPoint measured with GAS is not in such a trace: see tracedGas.
-func (v *Validator) simulateByTracing(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation, run evm.RunOptions) (*simulation, error) {
-	ops := []*userop.UserOperation{op}
+func (v *Validator) simulateByTracing(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, bundled alone, run evm.RunOptions) (*simulation, error) {
+	op := bundled.op
 	root, err := traceCall(ctx, view, call{
 		From: v.cfg.Beneficiary, To: ep.Address, Gas: hexutil.Uint64(v.cfg.SimulationGas),
-		Input:          entrypoint.EncodeHandleOps(ep.Version, ops, v.cfg.Beneficiary),
+		Input:          bundled.calldata(ep, v.cfg.Beneficiary),
 		Authorizations: run.Authorizations,
 	}, run)
 	if err != nil {
@@ -49,7 +49,7 @@ func (v *Validator) simulateByTracing(ctx context.Context, view *evm.View, ep en
 	if err != nil {
 		return nil, err
 	}
-	t := newTrace(ep, ops, v.cfg.Beneficiary)
+	t := bundled.trace(ep, v.cfg.Beneficiary)
 	t.record, t.traced = v.rules.tracer(), true
 	t.record.Reset(nil, entities(op)...)
 	replay := replay{t: t, delegated: delegated}

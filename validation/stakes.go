@@ -33,6 +33,13 @@ func (v *Validator) stakes(ctx context.Context, view *evm.View, ep entrypoint.En
 		}
 		res.Paymaster = &info
 	}
+	if res.Aggregator != (common.Address{}) {
+		info, err := stakeOf(ctx, view, ep, res.Aggregator)
+		if err != nil {
+			return err
+		}
+		res.AggregatorStake = &info
+	}
 	return nil
 }
 

@@ -21,6 +21,7 @@ type part uint8
 
 const (
 	partNone       part = iota
+	partSignatures      // validateSignatures of an aggregator
 	partFactory         // through the SenderCreator: a factory, or an EIP-7702 account's initialisation
 	partAccount         // validateUserOp
 	partPaymaster       // validatePaymasterUserOp
@@ -41,6 +42,8 @@ func (p part) entity(op *userop.UserOperation) erc7562.Entity {
 		return erc7562.Paymaster
 	case partNone, partAccount, partExecution:
 		return erc7562.Sender
+	case partSignatures:
+		return erc7562.Aggregator
 	default:
 		return erc7562.NoEntity
 	}
@@ -76,7 +79,8 @@ type handleOpsTrace struct {
 	senderCreator common.Address
 	beneficiary   common.Address
 	ops           []*userop.UserOperation
-	stop          func() // non-nil: called when validation has ended
+	aggregators   []common.Address // of handleAggregatedOps
+	stop          func()           // non-nil: called when validation has ended
 	perOp         []opTrace
 	last          lastCall
 	validating    int  // index of the operation that is validated, or is next
@@ -88,6 +92,7 @@ type handleOpsTrace struct {
 	record        *erc7562.Tracer // nil: nothing is recorded for the rules
 	traced        bool            // replayed from a node's trace: there are no marks
 
+	signatureGas   uint64 // used by the aggregators' checks
 	frameGas       uint64 // used by the handleOps frame
 	innerCalls     uint64 // gas used by the operations' own calls, in innerHandleOp
 	compensation   uint256.Int
@@ -152,7 +157,7 @@ func (t *handleOpsTrace) entityAt(depth int) bool {
 		return t.last.open && depth == 1
 	case partFactory:
 		return t.last.open && depth == 2
-	case partNone, partExecution, partPostOp, partCompensate:
+	case partNone, partSignatures, partExecution, partPostOp, partCompensate:
 		return false
 	default:
 		return false
@@ -172,6 +177,8 @@ func (t *handleOpsTrace) classify(to common.Address, input []byte) (part, int) {
 		return partCompensate, t.executing - 1
 	case t.executing > 0:
 		return partPostOp, t.executing - 1
+	case t.validating == 0 && sel != t.validateOp && slices.Contains(t.aggregators, to):
+		return partSignatures, 0 // all groups' before the first operation's validation
 	case to == t.senderCreator:
 		return partFactory, t.current()
 	case sel == t.validateOp:
@@ -214,6 +221,9 @@ func (t *handleOpsTrace) file(gasUsed uint64) {
 		own = gasUsed - min(gasUsed, t.stateGas()-t.last.stateGas)
 	}
 	switch t.last.part {
+	case partSignatures:
+		t.signatureGas += gasUsed
+		t.marks = t.marks[:0] // this call's own; an operation's come later
 	case partFactory:
 		op.factoryGas += gasUsed
 		op.own.Factory += own

@@ -90,7 +90,10 @@ func (v *Validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 	if err := v.cfg.checkFacts(op, f); err != nil {
 		return nil, asError(err)
 	}
-	sim, err := v.simulate(ctx, view, ep, op, opts)
+	sim, bundled, err := v.run(ctx, view, ep, op, opts)
+	if refused := asRefusal(err); refused != nil {
+		return nil, refused
+	}
 	if err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
 	}
@@ -98,10 +101,11 @@ func (v *Validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 	res := &Result{
 		ReadSet: sim.reads, Created: sim.created, DataGas: f.dataGas, BlockHash: view.Hash(), BlockNumber: head.Number.Uint64(),
 	}
+	bundled.describe(sim, res)
 	if err := v.stakes(ctx, view, ep, op, res); err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
 	}
-	if err := v.judge(ep, op, sim, res); err != nil {
+	if err := v.judge(ep, op, bundled, sim, res); err != nil {
 		return nil, asError(err)
 	}
 	if err := v.applyRules(ep, op, f, sim, opts.First, res); err != nil {
@@ -110,7 +114,7 @@ func (v *Validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 	v.learn(ep, op, sim.reads)
 	res.Hash = op.Hash(ep.Address, v.chainID, delegateOf(op, f.senderCode))
 	res.Accessed = accessed(ep, op, v.cfg.Beneficiary, sim.reads)
-	if v.checkSample(ctx, head, ep, op) {
+	if res.Aggregator == (common.Address{}) && v.checkSample(ctx, head, ep, op) {
 		return v.Validate(ctx, head, ep, op, opts)
 	}
 	if err := v.remember(ctx, view, key, ep, op, opts, res); err != nil {
@@ -232,7 +236,8 @@ type simulation struct {
 }
 
 // simulate runs handleOps with the one operation, up to the end of its validation.
-func (v *Validator) simulate(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation, opts Options) (*simulation, error) {
+func (v *Validator) simulate(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, bundled alone, opts Options) (*simulation, error) {
+	op := bundled.op
 	run := evm.RunOptions{Origin: v.cfg.Beneficiary, Block: opts.Block}
 	if !v.hints.knows(op.Sender) {
 		run.Message = new(v.message(ep, op))
@@ -252,7 +257,7 @@ func (v *Validator) simulate(ctx context.Context, view *evm.View, ep entrypoint.
 	if v.tracing.Load() {
 		simulate = v.simulateByTracing
 	}
-	sim, err := simulate(ctx, view, ep, op, run)
+	sim, err := simulate(ctx, view, ep, bundled, run)
 	if err != nil {
 		return nil, err
 	}
@@ -271,16 +276,15 @@ func (v *Validator) blockFor(view *evm.View, opts Options) *evm.Block {
 }
 
 // simulateHere runs the operation's validation in the local EVM.
-func (v *Validator) simulateHere(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, op *userop.UserOperation, run evm.RunOptions) (*simulation, error) {
-	ops := []*userop.UserOperation{op}
-	data := entrypoint.EncodeHandleOps(ep.Version, ops, v.cfg.Beneficiary)
+func (v *Validator) simulateHere(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, bundled alone, run evm.RunOptions) (*simulation, error) {
+	data := bundled.calldata(ep, v.cfg.Beneficiary)
 	var sim simulation
 	record := v.rules.tracer()
 	err := view.Execute(ctx, run, func(r *evm.Run) error {
-		t := newTrace(ep, ops, v.cfg.Beneficiary)
+		t := bundled.trace(ep, v.cfg.Beneficiary)
 		t.stop, t.stateGas = r.Stop, r.StateGas
 		t.record = record
-		record.Reset(r.State().GetCode, entities(op)...)
+		record.Reset(r.State().GetCode, entities(bundled.op)...)
 		ret, _, err := r.Call(v.cfg.Beneficiary, ep.Address, nil, data, v.cfg.SimulationGas, t.hooks())
 		if evm.IsStateError(err) {
 			return err
@@ -312,14 +316,17 @@ func nonceAhead(ctx context.Context, view *evm.View, ep entrypoint.EntryPoint, o
 }
 
 // judge turns a simulation into a result or a refusal.
-func (v *Validator) judge(ep entrypoint.EntryPoint, op *userop.UserOperation, sim *simulation, res *Result) error {
+func (v *Validator) judge(ep entrypoint.EntryPoint, op *userop.UserOperation, bundled alone, sim *simulation, res *Result) error {
 	t := sim.trace
 	account, paymaster, dataErr := validationDataOf(ep.Version, op, t.perOp[0])
-	if account.HasAggregator() {
+	if account.HasAggregator() && account.Aggregator != res.Aggregator {
 		return refuseAggregator(op, account.Aggregator)
 	}
 	if !t.reached {
 		_, refused := t.refuse(sim.ret)
+		if t.last.part == partSignatures {
+			return wrongForAggregator(op, res.Aggregator, refused.Message)
+		}
 		switch entrypoint.AACode(refused.Message) {
 		case "AA22":
 			withRange(refused.Rejection, account)
@@ -350,11 +357,11 @@ func (v *Validator) judge(ep entrypoint.EntryPoint, op *userop.UserOperation, si
 	}
 	res.VerificationGasUsed, res.PaymasterVerificationGasUsed = used.verification, used.paymaster
 	res.PreOpGas = used.preOp + op.PreVerificationGas
-	return v.checkMeasured(op, res)
+	return v.checkMeasured(op, bundled, res)
 }
 
 // checkMeasured applies the limits that need to know what validation used.
-func (v *Validator) checkMeasured(op *userop.UserOperation, res *Result) error {
+func (v *Validator) checkMeasured(op *userop.UserOperation, bundled alone, res *Result) error {
 	if err := v.cfg.Limits.ContextSize(op, res.ContextSize); err != nil {
 		return fromRule(err, rejection.OpcodeViolation)
 	}
@@ -362,7 +369,7 @@ func (v *Validator) checkMeasured(op *userop.UserOperation, res *Result) error {
 		return fromRule(err, rejection.EntryPointRejected)
 	}
 	used := res.VerificationGasUsed + res.PaymasterVerificationGasUsed
-	return v.cfg.checkPreVerificationGas(op, used, res.DataGas)
+	return offersPreVerificationGas(op, bundled.preVerificationGas(v.cfg.PreVerification, used, res.SignatureGas), res.DataGas)
 }
 
 // validationDataOf decodes what validateUserOp and validatePaymasterUserOp returned, as far as they were called.

@@ -50,6 +50,9 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if config.Rules, err = evm.DetectChainConfig(ctx, client, chainID); err != nil {
 		return nil, badSetting("--node_http: %w", err)
 	}
+	if err := s.Aggregator.serve(&config, entryPoints, client); err != nil {
+		return nil, err
+	}
 	config.Store, config.Boundary, config.Funding = kept, out.boundary, funds
 	by, err := s.Relay.senders(chainID, client, log)
 	if err != nil {

@@ -106,6 +106,9 @@ func startStack(ctx context.Context, s stackSettings, out console, log *slog.Log
 	for _, key := range st.chain.Keys()[:signerKeys] {
 		keys = append(keys, signer.NewPrivateKey(key))
 	}
+	if len(s.bundler.Aggregator.Aggregator) == 0 {
+		s.bundler.Aggregator.ofDevelopment(st.chain.Contracts(), st.entryPoints)
+	}
 	st.bundler, err = startBundler(ctx, s.bundler, st.client, st.heads, st.entryPoints, keys, node.Funding{}, nil, out, log)
 	return st, err
 }

@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"testing"
 
+	"baler/aggregator/bls"
 	"baler/entrypoint"
 	"baler/entrypoint/artifacts"
 	"baler/userop"
@@ -27,6 +28,9 @@ type account struct {
 	factory common.Address // zero: the account is there
 	nonce   uint64         // of the next operation, key 0
 	rawSign bool           // the hash itself is signed, whatever the version
+
+	bls        *bls.SecretKey // nil: owner signs
+	signsAlone bool           // with bls, and not for its aggregator
 }
 
 // newOwner returns a key that no account of the test has yet.
@@ -185,6 +189,10 @@ func (a *account) sign(t *testing.T, op *userop.UserOperation) {
 		head = append(head, op.PaymasterData[:64]...) // validUntil, validAfter
 		hash := a.w.read(t, *op.Paymaster, op.AppendABI(head))
 		copy(op.PaymasterData[64:], signature(t, a.w.chain.Contracts().PaymasterSigner, accounts.TextHash(hash)))
+	}
+	if a.bls != nil {
+		a.signByBLS(t, op)
+		return
 	}
 	hash := a.hash(t, op)
 	digest := hash[:]

@@ -29,14 +29,15 @@ import (
 // bundlerSettings are the settings of the bundler itself, wherever its chain comes from. The names are the seed's; the
 // ERCs' constants have the ERCs' values as defaults.
 type bundlerSettings struct {
-	Senders    senderSettings    `embed:"" group:"Bundle senders"`
-	Relay      relaySettings     `embed:"" group:"Transaction senders"`
-	Proposals  proposerSettings  `embed:"" group:"Bundles and fees"`
-	Mempool    poolSettings      `embed:"" group:"Mempool"`
-	Validation validatorSettings `embed:"" group:"Validation"`
-	RPC        rpcSettings       `embed:"" group:"JSON-RPC"`
-	Admin      adminSettings     `embed:"" group:"Operators"`
-	Log        logSettings       `embed:"" group:"Logs"`
+	Senders    senderSettings     `embed:"" group:"Bundle senders"`
+	Relay      relaySettings      `embed:"" group:"Transaction senders"`
+	Proposals  proposerSettings   `embed:"" group:"Bundles and fees"`
+	Mempool    poolSettings       `embed:"" group:"Mempool"`
+	Validation validatorSettings  `embed:"" group:"Validation"`
+	Aggregator aggregatorSettings `embed:"" group:"Signature aggregators"`
+	RPC        rpcSettings        `embed:"" group:"JSON-RPC"`
+	Admin      adminSettings      `embed:"" group:"Operators"`
+	Log        logSettings        `embed:"" group:"Logs"`
 }
 
 type senderSettings struct {
@@ -195,6 +196,7 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	config.Validation.DataFees = datafee.New(spec.DataFees)
 	config.Estimation.DataFees = config.Validation.DataFees
 	config.Estimation.PreVerification = config.Validation.PreVerification
+	config.Proposer.PreVerification = config.Validation.PreVerification
 	config.Estimation.MaxVerificationGas = s.Validation.MaxVerificationGas
 	config.Estimation.ValidationGasSlack = s.Validation.ValidationGasSlack
 	config.Estimation.MinCallGas = s.Validation.MinCallGasLimit
