@@ -10,6 +10,9 @@ FUZZ ?= 20000x
 # Which benchmarks run: a regular expression.
 BENCH ?= .
 ARGS ?=
+# How long faults follow each other in the soak, and which script of them.
+DURATION ?= 10m
+SEED ?= 1
 # Set: measure other bundlers too.
 PEERS ?=
 
@@ -30,7 +33,7 @@ build: ## Build bin/baler
 	go build -trimpath -o bin/baler ./cmd/baler
 
 ##@ Test
-.PHONY: test deps vet unit fuzz clients conformance faults
+.PHONY: test deps vet unit fuzz clients conformance faults soak
 # One after another: each step is heavy enough to use every core by itself.
 test: ## Everything: install what the tests need, then vet, tests with the race detector, fuzzing, real clients
 	@$(MAKE) deps
@@ -61,6 +64,9 @@ conformance: ## docs/conformance.md: which test shows each rule of ERC-7562 and 
 
 faults: ## The tests with faults at full size: 4 senders, 500 operations each, one fault after the other
 	BALER_FAULT_OPS=2000 go test -count=1 -parallel=1 -timeout=60m -v -run='TestFaultsLoseNothing|TestKillsAtRandom' ./cmd/baler
+
+soak: ## The bundler under load through a seeded script of faults (DURATION=10m SEED=1)
+	BALER_SOAK=$(DURATION) BALER_SOAK_SEED=$(SEED) go test -count=1 -timeout=48h -v -run='^TestSoak$$' ./cmd/baler
 
 ##@ Measure
 .PHONY: bench gobench

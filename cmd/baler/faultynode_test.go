@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"maps"
@@ -39,7 +40,9 @@ func (c nodeCall) transaction() *types.Transaction {
 type treatment struct {
 	status int                      // it answers with this status of HTTP and has not heard of the request
 	body   string                   // it answers with this text and has not heard of the request
+	gone   bool                     // it hangs up and has not heard of the request
 	cut    bool                     // it hangs up instead of answering, after it did what was asked
+	twice  bool                     // the request reaches it twice, and the second answer comes
 	behind uint64                   // it answers as of so many blocks ago
 	after  func(*types.Transaction) // what happens to a transaction between the node's taking it and its answer
 }
@@ -95,6 +98,8 @@ func (f *faultyNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	calls := callsOf(body)
 	how := f.treatment(calls)
 	switch {
+	case how.gone:
+		panic(http.ErrAbortHandler)
 	case how.status != 0:
 		http.Error(w, how.body, how.status)
 		return
@@ -109,19 +114,10 @@ func (f *faultyNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		at := []byte(`"` + hexutil.EncodeUint64(seen) + `"`)
 		body = bytes.ReplaceAll(bytes.ReplaceAll(body, []byte(`"latest"`), at), []byte(`"pending"`), at)
 	}
-	request, err := http.NewRequestWithContext(r.Context(), http.MethodPost, f.chain.HTTPURL(), bytes.NewReader(body))
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+	if how.twice {
+		_, _ = f.forward(r.Context(), body)
 	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := f.inner.Do(request)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadGateway)
-		return
-	}
-	answer, err := io.ReadAll(response.Body)
-	_ = response.Body.Close()
+	answer, err := f.forward(r.Context(), body)
 	for _, call := range calls {
 		if tx := call.transaction(); tx != nil && how.after != nil {
 			how.after(tx)
@@ -135,6 +131,21 @@ func (f *faultyNode) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(answer)
+}
+
+// forward asks the true node.
+func (f *faultyNode) forward(ctx context.Context, body []byte) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, f.chain.HTTPURL(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := f.inner.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	return io.ReadAll(response.Body)
 }
 
 // callsOf reads a request, single or batch.

@@ -52,6 +52,7 @@ type console struct {
 }
 
 func main() {
+	signal.Ignore(syscall.SIGXFSZ) // a limit on file sizes is an error of the write, as a full disk is, not the end of the process
 	// The first signal asks for a clean stop; a second one ends the process as usual.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

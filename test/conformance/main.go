@@ -8,7 +8,6 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -63,26 +62,22 @@ type result struct {
 // readResults reads the tests' ends from the lines of `go test -json`.
 func readResults(r io.Reader) ([]result, error) {
 	var results []result
-	lines := bufio.NewReader(r)
-	for number := 1; ; number++ {
-		line, err := lines.ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxLine)
+	for number := 1; lines.Scan(); number++ {
+		var event struct{ Action, Package, Test string }
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			return nil, fmt.Errorf("line %d: %w", number, err)
 		}
-		if strings.TrimSpace(line) != "" {
-			var event struct{ Action, Package, Test string }
-			if bad := json.Unmarshal([]byte(line), &event); bad != nil {
-				return nil, fmt.Errorf("line %d: %w", number, bad)
-			}
-			if event.Test != "" && (event.Action == "pass" || event.Action == "fail") {
-				results = append(results, result{strings.TrimPrefix(event.Package, "baler/"), event.Test, event.Action == "pass"})
-			}
-		}
-		if err != nil {
-			return results, nil
+		if event.Test != "" && (event.Action == "pass" || event.Action == "fail") {
+			results = append(results, result{strings.TrimPrefix(event.Package, "baler/"), event.Test, event.Action == "pass"})
 		}
 	}
+	return results, lines.Err()
 }
+
+// maxLine is more than a line of `go test -json` has: it cuts what tests print.
+const maxLine = 16 << 20
 
 // mostNamed is how many tests a line of the page names.
 const mostNamed = 3

@@ -20,8 +20,11 @@ func TestARuleIsShownByPassedTestsThatNameIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	page, uncovered := report([]section{{"Rules", "About.", []item{
-		{id: "OP-011", what: "shown"}, {id: "OP-012", what: "one of its tests failed"}, {id: "OP-013", what: "nobody shows it"},
-		{id: "-32507", what: "an error"}, {id: "ALT-010", what: "not ours", why: "no gossip"},
+		{id: "OP-011", what: "shown"},
+		{id: "OP-012", what: "one of its tests failed"},
+		{id: "OP-013", what: "nobody shows it"},
+		{id: "-32507", what: "an error"},
+		{id: "ALT-010", what: "not ours", why: "no gossip"},
 	}}}, results)
 	if have, want := strings.Join(uncovered, " "), "OP-012 OP-013"; have != want {
 		t.Errorf("have %q uncovered, want %q", have, want)
