@@ -55,7 +55,7 @@ func newTreasury(n *Node) *treasury {
 // usedKeys are the accounts of the keys that are to be used on.
 func (n *Node) usedKeys() []common.Address {
 	var accounts []common.Address
-	for _, key := range n.Keys() {
+	for _, key := range n.keys.states() {
 		if !key.Draining {
 			accounts = append(accounts, key.Key)
 		}

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime/pprof"
 	"slices"
 	"sync"
@@ -11,6 +10,8 @@ import (
 
 	"baler/chain"
 	"baler/pool"
+	"baler/rejection"
+	"baler/rpc"
 	"baler/signer"
 	"baler/store"
 
@@ -42,11 +43,8 @@ type KeyHolder interface {
 	Hold(ctx context.Context, key signer.Signer) (*HeldKey, error)
 }
 
-// Errors of keys.
-var (
-	ErrKeyTaken   = errors.New("another process holds the key")
-	ErrUnknownKey = errors.New("this process has no such key")
-)
+// ErrKeyTaken says that a key is not free.
+var ErrKeyTaken = errors.New("another process holds the key")
 
 const (
 	// keyPause is how long a key that another process holds is left alone.
@@ -314,7 +312,7 @@ func (h *holding) end(ctx context.Context) error {
 }
 
 // SetKeys replaces the keys that this process may hold. New ones are taken as soon as they are free; one that is missing finishes
-// its live transactions and is given back, as after [Node.Drain].
+// its live transactions and is given back, as after [Node.DrainKey].
 func (n *Node) SetKeys(keys []signer.Signer) {
 	n.keys.mu.Lock()
 	n.keys.wanted = slices.Clone(keys)
@@ -328,43 +326,38 @@ func (n *Node) SetKeys(keys []signer.Signer) {
 	n.keys.wake()
 }
 
-// KeyState is where a key of this process stands.
-type KeyState struct {
-	Key      common.Address
-	Held     bool
-	Draining bool // it is not used for anything new, and not taken again
-	Live     int  // transactions that may be mined
-}
+// Keys implements [rpc.AdminBackend].
+func (n *Node) Keys(context.Context) ([]rpc.KeyStatus, error) { return n.keys.states(), nil }
 
-// Keys returns the keys that this process may hold, and those that it still holds.
-func (n *Node) Keys() []KeyState {
-	n.keys.mu.Lock()
-	defer n.keys.mu.Unlock()
-	var list []KeyState
-	for _, w := range n.keys.workers {
-		list = append(list, w.keyState())
+// states says where all keys stand that may be held or are.
+func (k *keyring) states() []rpc.KeyStatus {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	list := []rpc.KeyStatus{}
+	for _, w := range k.workers {
+		list = append(list, w.keyStatus())
 	}
-	for _, key := range n.keys.wanted {
-		if n.keys.of(key.Address()) == nil {
-			list = append(list, KeyState{Key: key.Address(), Draining: n.keys.drained[key.Address()]})
+	for _, key := range k.wanted {
+		if k.of(key.Address()) == nil {
+			list = append(list, rpc.KeyStatus{Key: key.Address(), Draining: k.drained[key.Address()]})
 		}
 	}
 	return list
 }
 
-// Drain lets a key finish its live transactions, without beginning new ones, and gives it back then. This process does not take it
-// again until [Node.SetKeys] names it or it starts anew. It does not wait: asked again, it says how far the key is.
-func (n *Node) Drain(key common.Address) (KeyState, error) {
+// DrainKey implements [rpc.AdminBackend]. This process does not take the key again until [Node.SetKeys] names it or it starts anew.
+func (n *Node) DrainKey(_ context.Context, key common.Address) (*rpc.KeyStatus, error) {
 	n.keys.mu.Lock()
 	defer n.keys.mu.Unlock()
 	w := n.keys.of(key)
 	if w == nil && !slices.ContainsFunc(n.keys.wanted, func(s signer.Signer) bool { return s.Address() == key }) {
-		return KeyState{}, fmt.Errorf("%w: %s", ErrUnknownKey, key)
+		return nil, rejection.New(rejection.InvalidFields, "this process has no key %s", key)
 	}
 	n.keys.drained[key] = true
-	if w == nil {
-		return KeyState{Key: key, Draining: true}, nil
+	status := rpc.KeyStatus{Key: key, Draining: true}
+	if w != nil {
+		w.drain()
+		status = w.keyStatus()
 	}
-	w.drain()
-	return w.keyState(), nil
+	return &status, nil
 }

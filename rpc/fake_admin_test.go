@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"baler/gas"
+	"baler/rejection"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/holiman/uint256"
@@ -21,4 +22,17 @@ func (f *fakeBackend) Senders(context.Context) ([]SenderStatus, error) {
 		},
 		{Signer: common.Address{19: 2}, State: "Building", Since: 1, Cause: "no operations", Head: 8, Doing: "proposal", BackingOff: true},
 	}, nil
+}
+
+// Keys has one key that is drained and one that another process has.
+func (f *fakeBackend) Keys(context.Context) ([]KeyStatus, error) {
+	return []KeyStatus{{Key: common.Address{19: 1}, Held: true, Draining: true, Live: 1}, {Key: common.Address{19: 2}}}, nil
+}
+
+// DrainKey knows the first of them.
+func (f *fakeBackend) DrainKey(_ context.Context, key common.Address) (*KeyStatus, error) {
+	if key != (common.Address{19: 1}) {
+		return nil, rejection.New(rejection.InvalidFields, "this process has no key %s", key)
+	}
+	return &KeyStatus{Key: key, Held: true, Draining: true, Live: 1}, nil
 }

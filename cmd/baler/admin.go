@@ -27,6 +27,7 @@ import (
 
 // adminCommand are the commands for operators.
 type adminCommand struct {
+	Drain         drainCommand  `cmd:"" help:"Let a key of a running bundler finish its transactions, and free it."`
 	ListSigners   listSigners   `cmd:"" help:"Print the bundle senders' keys with their balances and nonces."`
 	FundSigners   fundSigners   `cmd:"" help:"Fund the bundle senders' keys that are low. Prints what it would do; with --execute it does so."`
 	DefundSigners defundSigners `cmd:"" help:"Send what the bundle senders' keys have to another account. Prints what it would do; with --execute it does so."`
@@ -37,7 +38,8 @@ type adminCommand struct {
 type treasurySettings struct {
 	nodeSettings `group:"Node"`
 
-	Keys          keySettings `embed:"" group:"Keys"`
+	Keys          keySettings   `embed:"" group:"Keys"`
+	Leases        leaseSettings `embed:"" group:"Leases"`
 	storeSettings `group:"Store"`
 	Log           logSettings `embed:"" group:"Logs"`
 
@@ -63,7 +65,7 @@ type treasury struct {
 
 // open connects and opens the keys. To look at keys no lease of them is needed.
 func (s treasurySettings) open(ctx context.Context, look bool, out console) (*treasury, error) {
-	keys, err := s.Keys.open(ctx, look)
+	keys, err := s.Keys.open(ctx, look || s.Leases.leased())
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +135,14 @@ func (t *treasury) preview(ctx context.Context, j job) (*funding.Payment, error)
 
 // execute carries the jobs out side by side, and returns when nothing of them is left to be done.
 func (t *treasury) execute(ctx context.Context, jobs []job) error {
-	kept, err := t.storeSettings.open(ctx, t.client)
+	meta, err := metaOf(ctx, t.client)
+	if err != nil {
+		return err
+	}
+	if t.Leases.leased() {
+		return t.executeLeased(ctx, jobs, meta)
+	}
+	kept, err := t.storeSettings.open(meta)
 	if err != nil {
 		return fmt.Errorf("%w (a bundler that runs on this store must be stopped: two programs must not sign with one key)", err)
 	}
@@ -234,7 +243,7 @@ func (c *fundSigners) Run(ctx context.Context, out console) error {
 	if err != nil {
 		return err
 	}
-	payer, err := c.Funding.key(ctx, c.Keys, !c.Execute)
+	payer, err := c.Funding.key(ctx, c.Keys, !c.Execute || c.Leases.leased())
 	if err != nil {
 		return err
 	}

@@ -16,7 +16,6 @@ import (
 	"baler/node"
 	"baler/rpc"
 	"baler/signer"
-	"baler/store"
 	"baler/telemetry"
 
 	"golang.org/x/sync/errgroup"
@@ -33,11 +32,16 @@ type bundler struct {
 
 // startBundler wires a bundler to a node and returns when it serves. client and heads stay the caller's.
 func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.Client, entryPoints []entrypoint.EntryPoint,
-	keys []signer.Signer, funds node.Funding, kept *store.Store, out console, log *slog.Logger,
+	keys []signer.Signer, funds node.Funding, keep kept, out console, log *slog.Logger,
 ) (*bundler, error) {
 	chainID, err := client.ChainID(ctx)
 	if err != nil {
 		return nil, badSetting("--node_http: %w", err)
+	}
+	if keep.keys == nil {
+		if keys, err = s.Senders.choose(keys); err != nil {
+			return nil, err
+		}
 	}
 	config, err := s.nodeConfig(chainID, entryPoints, keys, log)
 	if err != nil {
@@ -53,7 +57,8 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if err := s.Aggregator.serve(&config, entryPoints, client); err != nil {
 		return nil, err
 	}
-	config.Store, config.Boundary, config.Funding = kept, out.boundary, funds
+	config.Store, config.Keys, config.MaxKeys, config.Boundary = keep.store, keep.keys, keep.most, out.boundary
+	config.Funding = funds
 	by, err := s.Relay.senders(chainID, client, log)
 	if err != nil {
 		return nil, err

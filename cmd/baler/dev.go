@@ -109,7 +109,7 @@ func startStack(ctx context.Context, s stackSettings, out console, log *slog.Log
 	if len(s.bundler.Aggregator.Aggregator) == 0 {
 		s.bundler.Aggregator.ofDevelopment(st.chain.Contracts(), st.entryPoints)
 	}
-	st.bundler, err = startBundler(ctx, s.bundler, st.client, st.heads, st.entryPoints, keys, node.Funding{}, nil, out, log)
+	st.bundler, err = startBundler(ctx, s.bundler, st.client, st.heads, st.entryPoints, keys, node.Funding{}, kept{}, out, log)
 	return st, err
 }
 

@@ -60,8 +60,8 @@ func (s fundingSettings) levels() (below, to uint256.Int, err error) {
 }
 
 // open makes the node's funding; the zero value if no key is given.
-func (s fundingSettings) open(ctx context.Context, keys keySettings) (node.Funding, error) {
-	key, err := s.key(ctx, keys, false)
+func (s fundingSettings) open(ctx context.Context, keys keySettings, leased bool) (node.Funding, error) {
+	key, err := s.key(ctx, keys, leased)
 	switch {
 	case err != nil:
 		return node.Funding{}, err

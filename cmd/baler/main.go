@@ -33,7 +33,7 @@ type cli struct {
 	Node nodeCommand `cmd:"" help:"Run the bundler against a node."`
 	Load loadCommand `cmd:"" help:"Send a load of real operations to any bundler, and report."`
 
-	Admin  adminCommand  `cmd:"" help:"Look at and move the funds of the bundle senders' keys."`
+	Admin  adminCommand  `cmd:"" help:"Look after the bundle senders' keys: their funds, and which are used."`
 	Replay replayCommand `cmd:"" help:"Print a journal as a timeline, and repeat it through the machine."`
 }
 

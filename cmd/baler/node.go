@@ -10,6 +10,7 @@ type nodeCommand struct {
 	nodeSettings `group:"Node"`
 
 	Keys          keySettings     `embed:"" group:"Keys"`
+	Leases        leaseSettings   `embed:"" group:"Leases"`
 	Funding       fundingSettings `embed:"" group:"Funding"`
 	storeSettings `group:"Store"`
 	entryPointSettings
@@ -18,16 +19,29 @@ type nodeCommand struct {
 
 // Run runs until the context ends.
 func (c *nodeCommand) Run(ctx context.Context, out console) error {
-	keys, err := c.Keys.open(ctx, false)
+	keys, err := c.Keys.open(ctx, c.Leases.leased())
 	if err != nil {
 		return err
 	}
-	if keys, err = c.Senders.choose(keys); err != nil {
-		return err
-	}
-	funds, err := c.Funding.open(ctx, c.Keys)
+	var keep kept
+	chosen, err := c.Senders.choose(keys)
 	if err != nil {
 		return err
+	}
+	funds, err := c.Funding.open(ctx, c.Keys, c.Leases.leased())
+	if err != nil {
+		return err
+	}
+	if !c.Leases.leased() { // else any of them may be held
+		keys = chosen
+	}
+	keep.most = c.Senders.NumSigners
+	redis, err := c.Leases.open()
+	if err != nil {
+		return err
+	}
+	if redis != nil {
+		defer func() { _ = redis.Close() }()
 	}
 	log := c.Log.logger(out)
 	client, heads, err := c.dial(ctx)
@@ -42,14 +56,20 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	if err != nil {
 		return err
 	}
-	kept, err := c.open(ctx, client)
+	meta, err := metaOf(ctx, client)
 	if err != nil {
 		return err
 	}
-	b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, funds, kept, out, log)
+	if keep.store, err = c.open(meta); err != nil {
+		return err
+	}
+	if redis != nil {
+		keep.keys = c.Leases.holder(ctx, redis, meta, log)
+	}
+	b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, funds, keep, out, log)
 	if err != nil {
-		return errors.Join(err, kept.Close())
+		return errors.Join(err, keep.store.Close())
 	}
 	log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
-	return errors.Join(b.wait(), kept.Close())
+	return errors.Join(b.wait(), keep.store.Close())
 }

@@ -130,10 +130,6 @@ func (s logSettings) logger(c console) *slog.Logger {
 // nodeConfig turns the settings into the pipeline's configuration, or says which setting is wrong.
 func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.EntryPoint, keys []signer.Signer, log *slog.Logger) (node.Config, error) {
 	var config node.Config
-	keys, err := s.Senders.choose(keys)
-	if err != nil {
-		return config, err
-	}
 	mode, err := gas.ParsePriorityFeeMode(s.Proposals.PriorityFeeModeKind, s.Proposals.PriorityFeeModeValue)
 	if err != nil {
 		return config, badSetting("--priority_fee_mode_kind: %w", err)

@@ -1,0 +1,40 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"baler/lease"
+	"baler/signer"
+	"baler/store"
+)
+
+// LeasedKeys holds keys by leases in Redis, each with its journal beside the lease: whoever holds a key next goes on with
+// its live transactions.
+type LeasedKeys struct {
+	Leases  *lease.Leases
+	Meta    store.Meta
+	Options store.Options
+}
+
+var _ KeyHolder = (*LeasedKeys)(nil)
+
+// Hold implements [KeyHolder].
+func (l *LeasedKeys) Hold(ctx context.Context, key signer.Signer) (*HeldKey, error) {
+	held, err := l.Leases.Acquire(ctx, "key:"+strings.ToLower(key.Address().Hex()))
+	if _, taken := errors.AsType[*lease.HeldError](err); taken || errors.Is(err, lease.ErrYoung) {
+		return nil, fmt.Errorf("%w: %w", ErrKeyTaken, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	kept, err := store.OpenTable(ctx, held, l.Meta, l.Options)
+	if err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+		defer cancel()
+		return nil, errors.Join(err, held.Release(ctx))
+	}
+	return &HeldKey{Signer: key, Store: kept, Lease: held, Release: held.Release}, nil
+}
