@@ -8,6 +8,7 @@ import (
 	"baler/entrypoint"
 	"baler/erc7562"
 	"baler/event"
+	"baler/evm"
 	"baler/pool"
 	"baler/rejection"
 	"baler/userop"
@@ -117,7 +118,7 @@ func (n *Node) judge(ctx context.Context, admitted *pool.Operation,
 				options.First = &validation.Result{CodeHashes: admitted.CodeHashes}
 			}
 			begun := time.Now()
-			result, err = n.validator.inner.Validate(ctx, at.header, ep, op, options)
+			result, err = n.validateForItsTime(ctx, at, admitted, options)
 			n.validationTook(admitted.Hash, "admission", begun, err)
 		}
 		if err == nil || n.still(moves) && !n.outdated(ctx, err) {
@@ -125,6 +126,35 @@ func (n *Node) judge(ctx context.Context, admitted *pool.Operation,
 		}
 	}
 	return known, result, err
+}
+
+// validateForItsTime validates an operation, and if its time has not begun but soon does, for the first block of its time:
+// the pool keeps it aside until then. Neither the account nor the paymaster can tell the difference (OP-011).
+func (n *Node) validateForItsTime(ctx context.Context, at *head, admitted *pool.Operation, options validation.Options) (*validation.Result, error) {
+	block := evm.AfterHeader(n.source.Config(), at.header)
+	for range 2 { // the account's time, and the paymaster's
+		result, err := n.validator.inner.Validate(ctx, at.header, admitted.EntryPoint, admitted.Op, options)
+		refused, is := errors.AsType[*validation.Refusal](err)
+		if !is || refused.Kind != rejection.OutOfTimeRange || !n.begins(&block, refused.Range) {
+			return result, err
+		}
+		later := block
+		options.Block = &later
+	}
+	return n.validator.inner.Validate(ctx, at.header, admitted.EntryPoint, admitted.Op, options)
+}
+
+// begins reports whether a time range begins after the block, but not too long after, and moves the block into it.
+func (n *Node) begins(block *evm.Block, r entrypoint.ValidationData) bool {
+	now, horizon := &block.Time, n.config.MaxSecondsBeforeValid
+	if r.Blocks {
+		now, horizon = &block.Number, n.config.MaxBlocksBeforeValid
+	}
+	if r.ValidAfter < *now || r.ValidAfter-*now > horizon || r.ValidUntil != 0 && r.ValidUntil <= r.ValidAfter {
+		return false
+	}
+	*now = r.ValidAfter + 1 // versions differ on whether the beginning itself is inside
+	return true
 }
 
 // validationTook says how long a validation took, and how it ended.

@@ -74,6 +74,9 @@ type Config struct {
 	// Boundary is told each time an effect is about to leave the process or has come back. Tests end the process there.
 	Boundary func(name string)
 
+	// MaxSecondsBeforeValid and MaxBlocksBeforeValid are how long before its time an operation may come: it waits in the pool.
+	MaxSecondsBeforeValid, MaxBlocksBeforeValid uint64
+
 	// Shards divides the accounts among the keys, beside the claims that keep their bundles disjoint in any case.
 	Shards Shards
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"baler/datafee"
+	"baler/entrypoint"
 	"baler/erc7562"
 	"baler/evm"
 	"baler/rejection"
@@ -132,6 +133,10 @@ type Refusal struct {
 
 	// Verdicts are the rules of ERC-7562 that are broken, if that is the reason; the first of them is the rejection.
 	Verdicts []*erc7562.Verdict
+
+	// Range is what the account, or the paymaster, said of its time range, if the EntryPoint found that it has ended or has
+	// not begun.
+	Range entrypoint.ValidationData
 }
 
 // Unwrap returns the rejection.

@@ -330,8 +330,10 @@ func (v *Validator) judge(ep entrypoint.EntryPoint, op *userop.UserOperation, bu
 		switch entrypoint.AACode(refused.Message) {
 		case "AA22":
 			withRange(refused.Rejection, account)
+			refused.Range = account
 		case "AA32":
 			withRange(refused.Rejection, paymaster)
+			refused.Range = paymaster
 		}
 		return refused
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"baler/devchain"
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -112,4 +113,48 @@ func TestNonceKeysOfOneAccountAreIndependent(t *testing.T) {
 			t.Errorf("have %d calls, want 4", have)
 		}
 	})
+}
+
+// An operation whose time soon begins waits for it, and what has ended leaves by itself.
+func TestOperationsWaitForTheirTimeAndEndWithIt(t *testing.T) {
+	t.Parallel()
+	for _, v := range []userop.Version{userop.V06, userop.V07, userop.V09} {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			w := startWorld(t, devchain.Config{Mining: devchain.Manual}, "--num-signers=1", "--bundling-mode=manual")
+			accounts := w.deployedAccounts(t, v, 3)
+			begins := w.chain.Head().Time + 20
+			waits := accounts[0].send(t, accounts[0].op(t, w.count(t), accounts[0].sponsored(0, begins)))
+			now := accounts[2].send(t, accounts[2].op(t, w.count(t), fees(2, 1))) // pays less than the other two
+			if r := w.refused(t, "eth_sendUserOperation", accounts[2].op(t, w.count(t), accounts[2].sponsored(0, begins+1000)), accounts[2].ep.Address); r.code != -32503 {
+				t.Errorf("much too early: have %d %q, want -32503", r.code, r.message)
+			}
+			first := w.sendBundleNow(t)
+			w.mine(t, 1)
+			if tx := w.awaitReceipt(t, now).Receipt.TxHash; tx != first {
+				t.Errorf("have the operation in %s, want it in %s", tx, first)
+			}
+			if w.receiptOf(t, waits) != nil {
+				t.Fatal("an operation is mined before its time")
+			}
+			for w.chain.Head().Time <= begins {
+				w.mine(t, 1)
+			}
+			w.sendBundleNow(t)
+			w.mine(t, 1)
+			if r := w.awaitReceipt(t, waits); !r.Success {
+				t.Error("the operation that has waited failed")
+			}
+
+			ends := w.chain.Head().Time + 60
+			leaves := accounts[1].send(t, accounts[1].op(t, w.count(t), accounts[1].sponsored(ends, 0)))
+			for w.chain.Head().Time <= ends {
+				w.mine(t, 1)
+			}
+			var status struct{ Status, Reason string }
+			if w.call(t, &status, "baler_getUserOperationStatus", leaves); status.Status != "dropped" || status.Reason != "expired" {
+				t.Errorf("have %+v, want it dropped because it expired", status)
+			}
+		})
+	}
 }

@@ -104,6 +104,8 @@ type validatorSettings struct {
 	Unsafe                     bool   `help:"Accept operations that break ERC-7562's rules on opcodes, code, storage and stakes. For chains with a single trusted source of operations."`
 	ExpirySlack                uint64 `help:"An operation must stay valid for so many seconds." default:"30"`
 	ExpiryBlockSlack           uint64 `help:"The same in blocks, for validity in block numbers (v0.9)." default:"3"`
+	MaxSecondsBeforeValid      uint64 `help:"An operation may come so many seconds before its time range begins; it waits until then." default:"600"`
+	MaxBlocksBeforeValid       uint64 `help:"The same in blocks, for validity in block numbers (v0.9)." default:"50"`
 }
 
 type rpcSettings struct {
@@ -176,8 +178,10 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 		MinPriorityFee: *uint256.NewInt(s.Proposals.MinPriorityFeePerGas),
 		MaxPriorityFee: *uint256.NewInt(s.Proposals.MaxPriorityFeePerGas),
 		LookupBlocks:   10_000, HistorySize: 100_000,
-		Pool:       mempool,
-		Shards:     shards,
+		Pool:   mempool,
+		Shards: shards,
+
+		MaxSecondsBeforeValid: s.Validation.MaxSecondsBeforeValid, MaxBlocksBeforeValid: s.Validation.MaxBlocksBeforeValid,
 		Proposer:   s.Proposals.config(mode, packing),
 		Validation: s.Validation.config(minStake),
 		Sender:     s.Senders.config(),
