@@ -92,7 +92,7 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: bundlesender.ProposerError})
 			return
 		}
-		unsure := w.remove(proposal.Removed, moves)
+		unsure := w.remove(ctx, proposal.Removed, moves)
 		for _, skip := range proposal.Skipped {
 			w.node.sink(skippedBy(w.key.Address(), skip))
 		}
@@ -116,8 +116,9 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 
 // remove takes out of the pool what the proposer found invalid, unless the chain has moved meanwhile: then the next
 // proposal judges again. It returns what stays, claimed.
-func (w *worker) remove(removals []proposer.Removal, moves uint64) []common.Hash {
+func (w *worker) remove(ctx context.Context, removals []proposer.Removal, moves uint64) []common.Hash {
 	if w.node.still(moves) {
+		w.node.outlived(ctx, removals)
 		w.node.pool.remove(removals)
 		return nil
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/cenkalti/backoff/v5"
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/holiman/uint256"
 )
 
 // logsPatience is how long the logs of one block are asked for. Longer, and the block is gone or the node is: what the
@@ -53,9 +52,7 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 			update.Gap = true
 		}
 		n.settleLogs(logs)
-		if update.Gap {
-			n.reconcile(ctx, next)
-		}
+		n.reconcile(ctx, next, n.doubtful(next, update.Gap || n.withheld(update.Head, logs)))
 	}
 	n.head.Store(next)
 	n.books.seen(update.Head)
@@ -189,44 +186,6 @@ func (n *Node) tell(log *types.Log, mined entrypoint.UserOperationEvent, ours *p
 			Hash: mined.UserOpHash, Tx: log.TxHash, Block: log.BlockNumber, Success: mined.Success,
 			GasUsed: mined.ActualGasUsed, GasCost: mined.ActualGasCost,
 		})
-	}
-}
-
-// reconcile asks the state for every pending operation's nonce, in one batch: whatever logs were missed, the chain's
-// nonce is the truth.
-func (n *Node) reconcile(ctx context.Context, at *head) {
-	type lane struct {
-		ep     entrypoint.EntryPoint
-		sender common.Address
-		key    uint256.Int
-	}
-	lanes := make(map[lane]struct{})
-	slots := make(map[common.Address][]common.Hash)
-	n.pool.look(func(p *pool.Pool) {
-		for _, ep := range n.config.EntryPoints {
-			for _, op := range p.Dump(ep.Address) {
-				l := lane{ep, op.Op.Sender, op.Op.NonceKey()}
-				if _, known := lanes[l]; !known {
-					lanes[l] = struct{}{}
-					slots[ep.Address] = append(slots[ep.Address], entrypoint.NonceSlot(ep.Version, l.sender, l.key))
-				}
-			}
-		}
-	})
-	view := n.source.View(at.header)
-	if err := view.Prefetch(ctx, nil, slots); err != nil {
-		n.log.Warn("nonces of pending operations could not be read", "err", err)
-		return
-	}
-	for l := range lanes {
-		word, err := view.Storage(ctx, l.ep.Address, entrypoint.NonceSlot(l.ep.Version, l.sender, l.key))
-		if err != nil {
-			continue // it was prefetched; the next gap asks again
-		}
-		nonce := l.key
-		nonce.Lsh(&nonce, 64)
-		nonce.Or(&nonce, new(uint256.Int).SetBytes(word[:]))
-		n.pool.do(func(p *pool.Pool) []pool.Removed { return p.SetNonce(l.ep.Address, l.sender, nonce, at.number()) })
 	}
 }
 

@@ -119,6 +119,7 @@ type Node struct {
 	own       *ownGas
 	keys      *keyring
 	lookout   *lookout
+	doubt     pool.Cursor // where the next look at old operations' nonces goes on
 	standings standings
 	treasury  *treasury // nil: keys are not funded
 	sink      event.Sink
