@@ -84,7 +84,7 @@ func (t *timeline) record(e event.Event) []rpc.Notice {
 			notices = append(notices, rpc.OperationNotice{Hash: hash, Entry: entry})
 		}
 	}
-	if added, ok := e.(event.OperationAdded); ok && added.Replaced != nil && t.find(*added.Replaced) != nil {
+	if added, ok := e.(event.OperationAdded); ok && added.Replaced != nil && t.accepted.get(*added.Replaced) != nil {
 		successor := at.entry(eventReplaced)
 		successor.Other = &added.Hash
 		t.tell(*added.Replaced, successor)
