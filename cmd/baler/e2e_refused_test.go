@@ -33,7 +33,7 @@ func TestRefusedOperationsLeaveNothingBehind(t *testing.T) {
 		a := w.deployedAccounts(t, v, 1)[0]
 		cases := append(refusedByChain(t, w, a), refusedByForm(t, w, a)...)
 		for _, c := range cases {
-			t.Run(c.name, func(t *testing.T) {
+			t.Run(fmt.Sprintf("%d %s", c.code, c.name), func(t *testing.T) {
 				r := a.refused(t, c.op)
 				if r.code != c.code || !matches(r.message, c.message) {
 					t.Errorf("have %d %q, want %d %q", r.code, r.message, c.code, c.message)
