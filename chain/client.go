@@ -22,10 +22,15 @@ import (
 // DefaultTimeout bounds one request to the node.
 const DefaultTimeout = 10 * time.Second
 
-// Client is a connection to one node. It is safe for concurrent use.
+// ErrURL says that a URL is not one of a node.
+var ErrURL = errors.New("node URL")
+
+// Client is a connection to one node, or to several of one chain. It is safe for concurrent use.
 //
 // It does not embed geth's ethclient: the errors of that one hold the URL.
 type Client struct {
+	several *several // nil: it is one node
+
 	eth     *ethclient.Client
 	rpc     *rpc.Client
 	idle    func() // closes idle HTTP connections
@@ -36,14 +41,9 @@ type Client struct {
 
 // Dial connects to a node at an http, https, ws or wss URL. An HTTP node is not contacted before the first call.
 func Dial(ctx context.Context, rawURL string, timeout time.Duration) (*Client, error) {
-	parsed, err := url.Parse(rawURL)
-	if err != nil || parsed.Host == "" {
-		return nil, errors.New("node URL: have an unreadable URL, want http://, https://, ws:// or wss:// and a host")
-	}
-	switch parsed.Scheme {
-	case "http", "https", "ws", "wss":
-	default:
-		return nil, fmt.Errorf("node URL: have scheme %q, want http, https, ws or wss", parsed.Scheme)
+	parsed, err := parseURL(rawURL)
+	if err != nil {
+		return nil, err
 	}
 	if timeout <= 0 {
 		timeout = DefaultTimeout
@@ -65,9 +65,32 @@ func Dial(ctx context.Context, rawURL string, timeout time.Duration) (*Client, e
 	return c, nil
 }
 
+// CheckURL says what is wrong with the URL of a node; it may hold secrets, and the error does not. Nobody is contacted.
+func CheckURL(rawURL string) error {
+	_, err := parseURL(rawURL)
+	return err
+}
+
+func parseURL(rawURL string) (*url.URL, error) {
+	parsed, err := url.Parse(rawURL)
+	if err != nil || parsed.Host == "" {
+		return nil, fmt.Errorf("%w: have an unreadable URL, want http://, https://, ws:// or wss:// and a host", ErrURL)
+	}
+	switch parsed.Scheme {
+	case "http", "https", "ws", "wss":
+		return parsed, nil
+	default:
+		return nil, fmt.Errorf("%w: have scheme %q, want http, https, ws or wss", ErrURL, parsed.Scheme)
+	}
+}
+
 // Close ends the connections and every subscription on them. Over HTTP geth's client would keep its idle connections,
 // and a server that shuts down waits for those that never carried a request.
 func (c *Client) Close() {
+	if c.several != nil {
+		c.several.close()
+		return
+	}
 	c.rpc.Close()
 	c.idle()
 }
@@ -75,8 +98,19 @@ func (c *Client) Close() {
 // Origin is the node's scheme and host, safe to show.
 func (c *Client) Origin() string { return c.origin }
 
+// Endpoints says where each endpoint stands; nil: there is only one, and nothing to choose.
+func (c *Client) Endpoints() []EndpointState {
+	if c.several == nil {
+		return nil
+	}
+	return c.several.states()
+}
+
 // CallContext sends one request and decodes its result. A JSON-RPC error of the node stays an rpc.Error.
 func (c *Client) CallContext(ctx context.Context, result any, method string, args ...any) error {
+	if c.several != nil {
+		return c.several.call(ctx, result, method, args...)
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	return c.clean(method, c.rpc.CallContext(ctx, result, method, args...))
@@ -86,6 +120,9 @@ func (c *Client) CallContext(ctx context.Context, result any, method string, arg
 func (c *Client) BatchCallContext(ctx context.Context, batch []rpc.BatchElem) error {
 	if len(batch) == 0 {
 		return nil
+	}
+	if c.several != nil {
+		return c.several.batch(ctx, batch)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()

@@ -178,6 +178,7 @@ func (c *Client) follow(ctx context.Context, heads *Client, follower *Follower, 
 	}
 	ticker := time.NewTicker(pollInterval(heads != nil, options.PollInterval))
 	defer ticker.Stop()
+	agreed := c.agreed()
 	head, err := follower.source.Latest(ctx)
 	for {
 		if err != nil {
@@ -210,12 +211,23 @@ func (c *Client) follow(ctx context.Context, heads *Client, follower *Follower, 
 			head, err = follower.source.Latest(ctx)
 		case <-options.Hurry:
 			head, err = follower.source.Latest(ctx)
+		case <-agreed:
+			agreed = c.agreed()
+			head, err = follower.source.Latest(ctx)
 		case head = <-pushed:
 			if follower.passed(head) { // pushed before the last look, or the chain went back to it: the node knows
 				head, err = follower.source.Latest(ctx)
 			}
 		}
 	}
+}
+
+// agreed returns a channel that is closed when several endpoints agree on a new head; nil with one node.
+func (c *Client) agreed() <-chan struct{} {
+	if c.several == nil {
+		return nil
+	}
+	return c.several.next()
 }
 
 // Latest returns the header of the node's newest block.
@@ -244,6 +256,9 @@ func (c *Client) Genesis(ctx context.Context) (common.Hash, error) {
 type nodeHeads struct{ client *Client }
 
 func (n nodeHeads) Latest(ctx context.Context) (*types.Header, error) {
+	if n.client.several != nil {
+		return n.client.several.latest()
+	}
 	var header *types.Header
 	if err := n.client.CallContext(ctx, &header, "eth_getBlockByNumber", "latest", false); err != nil {
 		return nil, err

@@ -18,7 +18,15 @@ type Request struct {
 }
 
 // OnRequest has every HTTP round trip from now on told to a function, which must not block. WebSocket messages are not told.
-func (c *Client) OnRequest(told func(Request)) { c.meter.told.Store(&told) }
+func (c *Client) OnRequest(told func(Request)) {
+	if c.several == nil {
+		c.meter.told.Store(&told)
+		return
+	}
+	for _, e := range c.several.endpoints {
+		e.client.OnRequest(told)
+	}
+}
 
 // meter is a transport that tells what was asked.
 type meter struct {

@@ -43,6 +43,8 @@ type Health struct {
 	Operations int            `json:"operations"` // pending
 	Senders    []SenderHealth `json:"senders"`
 	Checks     []CheckResult  `json:"checks"`
+
+	Endpoints []EndpointHealth `json:"endpoints,omitempty"` // of the chain's nodes, if there are several
 }
 
 // CheckResult is what came of one check.
@@ -101,7 +103,7 @@ func (n *Node) Ready(ctx context.Context) (any, bool) {
 
 // Health reports on everything: it is not ok where a person should look.
 func (n *Node) Health(ctx context.Context) (any, bool) {
-	report := Health{Status: "ok", ChainID: n.config.ChainID, Checks: n.checks(ctx)}
+	report := Health{Status: "ok", ChainID: n.config.ChainID, Checks: n.checks(ctx), Endpoints: n.Endpoints()}
 	if at := n.head.Load(); at != nil {
 		report.Head, report.HeadAgeMS = at.number(), time.Since(at.seen).Milliseconds()
 	}
@@ -128,6 +130,7 @@ func (n *Node) checks(ctx context.Context) []CheckResult {
 		result("keys", true, n.checkKeys()),
 		result("senders", false, n.checkSenders()),
 		result("local EVM", false, n.checkEVM()),
+		result("endpoints", false, n.checkEndpoints()),
 	}
 	for _, c := range n.config.Checks {
 		limited, cancel := context.WithTimeout(ctx, checkTime)

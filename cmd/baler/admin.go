@@ -70,7 +70,7 @@ func (s treasurySettings) open(ctx context.Context, look bool, out console) (*tr
 		return nil, err
 	}
 	t := &treasury{treasurySettings: s, keys: keys}
-	if t.client, t.heads, err = s.dial(ctx); err != nil {
+	if t.client, t.heads, err = s.dial(ctx, s.Log.logger(out)); err != nil {
 		return nil, err
 	}
 	if err := t.describe(ctx, out); err != nil {

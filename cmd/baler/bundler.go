@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"baler/chain"
@@ -121,17 +122,37 @@ func (b *bundler) close() error {
 	return b.wait()
 }
 
-// nodeSettings say where the chain's node is.
+// nodeSettings say where the chain's nodes are.
 type nodeSettings struct {
-	NodeHTTP string `help:"URL of the node's JSON-RPC over HTTP." name:"node-http" placeholder:"URL" secret:""`
-	NodeWS   string `help:"URL of the node's WebSocket, for new heads; without it heads are polled." name:"node-ws" placeholder:"URL" secret:""`
+	NodeHTTP              []string      `help:"URLs of the node's JSON-RPC over HTTP. Of several, requests go to one that has the newest block and answers soon, and to another if it does not." name:"node-http" placeholder:"URL" secret:""`
+	NodeWS                []string      `help:"URLs of the node's WebSocket, for new heads; without it heads are polled." name:"node-ws" placeholder:"URL" secret:""`
+	NodeRequestsPerSecond float64       `help:"Most requests to each of the endpoints in a second, each of a batch counted; 0: no limit." default:"0"`
+	NodeConcurrent        int           `help:"Most requests to each of several endpoints at once." default:"64"`
+	NodePatience          time.Duration `help:"How long a new block is kept back for those of several endpoints that do not have it yet." default:"1s"`
 }
 
-func (s nodeSettings) dial(ctx context.Context) (client, heads *chain.Client, err error) {
-	if s.NodeHTTP == "" {
+// dial connects. One endpoint without a limit is asked directly; heads is its WebSocket, nil if there is none.
+func (s nodeSettings) dial(ctx context.Context, log *slog.Logger) (client, heads *chain.Client, err error) {
+	switch {
+	case len(s.NodeHTTP) == 0 || s.NodeHTTP[0] == "":
 		return nil, nil, badSetting("--node_http is missing: the URL of the node, such as http://127.0.0.1:8545")
+	case s.NodeRequestsPerSecond < 0 || s.NodeConcurrent < 1:
+		return nil, nil, badSetting("--node_requests_per_second and --node_concurrent: have %g and %d, want 0 or more, and 1 or more", s.NodeRequestsPerSecond, s.NodeConcurrent)
+	case len(s.NodeHTTP) == 1 && len(s.NodeWS) <= 1 && s.NodeRequestsPerSecond == 0:
+		return dialNode(ctx, s.NodeHTTP[0], strings.Join(s.NodeWS, ""))
 	}
-	return dialNode(ctx, s.NodeHTTP, s.NodeWS)
+	for _, url := range s.NodeWS { // one that is away for a while is no error; one that is none is
+		if err := chain.CheckURL(url); err != nil {
+			return nil, nil, badSetting("--node_ws: %w", err)
+		}
+	}
+	client, err = chain.DialSeveral(ctx, s.NodeHTTP, s.NodeWS, chain.EndpointOptions{
+		RequestsPerSecond: s.NodeRequestsPerSecond, Concurrent: s.NodeConcurrent, Patience: s.NodePatience, Log: log,
+	})
+	if err != nil {
+		return nil, nil, badSetting("--node_http: %w", err)
+	}
+	return client, nil, nil
 }
 
 // dialNode connects to the node's HTTP endpoint, and to its WebSocket endpoint if there is one.

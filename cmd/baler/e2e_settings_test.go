@@ -22,6 +22,7 @@ type settings struct {
 
 func TestWrongSettingsAreOneLineAndExitCodeTwo(t *testing.T) {
 	chain := startChain(t, devchain.Config{Mining: devchain.Manual})
+	other := startChain(t, devchain.Config{Mining: devchain.Manual, ChainID: 4242})
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -54,6 +55,10 @@ func TestWrongSettingsAreOneLineAndExitCodeTwo(t *testing.T) {
 		"nobody at the URL":    {[]string{"node", "--node_http=http://127.0.0.1:1", "--signer_private_keys=" + testKey}, "--node_http"},
 		"no node at the URL":   {[]string{"node", "--node_http=" + chain.HTTPURL() + "/nothing", "--signer_private_keys=" + testKey}, "--node_http"},
 		"nobody at WebSocket":  {node("--node_ws=ws://127.0.0.1:1"), "--node_ws"},
+		"two chains":           {[]string{"node", "--node_http=" + chain.HTTPURL() + "," + other.HTTPURL(), "--signer_private_keys=" + testKey}, "different chains"},
+		"nobody at two":        {[]string{"node", "--node_http=http://127.0.0.1:1,http://127.0.0.1:2", "--signer_private_keys=" + testKey}, "no endpoint answers"},
+		"two, one of no sort":  {node("--node_ws=" + chain.WSURL() + ",ftp://127.0.0.1"), "--node_ws"},
+		"node rate":            {node("--node_requests_per_second=-1"), "--node_requests_per_second"},
 		"no key":               {[]string{"node", "--node_http=" + chain.HTTPURL()}, "--signer_private_keys"},
 		"half a key":           {[]string{"node", "--node_http=" + chain.HTTPURL(), "--signer_private_keys=" + testKey[:40]}, "--signer_private_keys"},
 		"key twice":            {node("--signer_private_keys=" + testKey + "," + testKey), "--signer_private_keys"},

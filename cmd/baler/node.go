@@ -44,7 +44,7 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 		defer func() { _ = redis.Close() }()
 	}
 	log := c.Log.logger(out)
-	client, heads, err := c.dial(ctx)
+	client, heads, err := c.dial(ctx, log)
 	if err != nil {
 		return err
 	}
