@@ -79,12 +79,13 @@ gobench: ## Go benchmarks with allocations (BENCH=Validate for some)
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 
 ##@ Check and change the code
-.PHONY: lint golangci tidy-check deadcode fmt contracts contracts-check
+.PHONY: lint golangci tidy-check deadcode fmt contracts contracts-check vendor vendor-check
 lint: ## Everything a reviewer should not have to look for
 	@$(MAKE) golangci
 	@$(MAKE) tidy-check
 	@$(MAKE) deadcode
 	@$(MAKE) contracts-check
+	@$(MAKE) vendor-check
 	@echo "make lint: everything passed"
 
 golangci: ## golangci-lint with .golangci.yml
@@ -105,3 +106,9 @@ contracts: ## Rewrite the contract artifacts from their pinned npm packages
 
 contracts-check: ## The committed contract artifacts are what the pinned npm packages give
 	node scripts/contracts.mjs --check
+
+vendor: ## Rewrite the live page's third-party files from their pinned npm packages
+	node scripts/vendor.mjs
+
+vendor-check: ## The committed third-party files are what the pinned npm packages give
+	node scripts/vendor.mjs --check

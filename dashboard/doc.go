@@ -1,8 +1,13 @@
-// Package dashboard is the room for the live page: the pool, each bundle sender's state and why it is in it, what each
-// bundle earned, an operation's way from arrival to receipt.
+// Package dashboard is the live page: what the bundler does and why, for an operator who has one look.
 //
-// Nothing is here yet: `baler demo` prints its table in the terminal.
+// In: the events of the bundler, and snapshots of it through [Bundler], which the shell implements. Out: one page over
+// HTTP, embedded in the binary, and the calls of operators through [Operator]. The page shows documents: a document is a
+// small piece of JSON with a name (one sender, one bundle, the mempool). It loads all of them once, then follows their
+// changes as server-sent events; after a lost connection it goes on from the last change it knows, or, when that is
+// too long ago, begins with all documents again.
 //
-// It will take events and snapshots and give out one page over HTTP. It will be read-only, on loopback unless asked
-// otherwise, and will never hold up the pipeline: a slow reader loses events, not operations.
+// It promises that a page which nobody looks at costs nothing, and that a slow reader holds nobody up: readers wait for
+// the documents, never the documents for a reader. Everything that came from outside (operations, nodes' words) is handed
+// out as JSON and put on the page as text. It never decides anything, and changes something only when an operator asks
+// for it with a proof of who they are; that proof is package edge's.
 package dashboard

@@ -52,6 +52,7 @@ type OperationRejected struct {
 	Sender     common.Address
 	Code       int // JSON-RPC error code
 	Message    string
+	Rule       string // id of the ERC-7562 rule that it breaks; empty: none in particular
 }
 
 // OperationValidated: an operation was simulated, or what is remembered of it was looked at.
@@ -81,6 +82,7 @@ type OperationRemoved struct {
 	Reason string // the whole of it, in words
 	Cause  string // the reason without the particulars; one of a closed set
 	Code   int    // JSON-RPC error code of the refusal behind it; 0: there is none
+	Rule   string // id of the ERC-7562 rule that it breaks; empty: none in particular
 }
 
 // BundleProposed: operations were chosen for a bundle; it is about to be signed and sent.

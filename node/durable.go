@@ -195,7 +195,7 @@ func (n *Node) readmit(ctx context.Context, ops []*pool.Operation) (back int, er
 		return back, err
 	}
 	for hash := range gone {
-		n.sink(event.OperationRemoved{Hash: hash, Cause: "not valid any more", Reason: "not valid any more: " + refused[hash].Message, Code: int(refused[hash].Kind)})
+		n.sink(event.OperationRemoved{Hash: hash, Cause: "not valid any more", Reason: "not valid any more: " + refused[hash].Message, Code: int(refused[hash].Kind), Rule: refused[hash].Data.Rule})
 	}
 	return back, nil
 }

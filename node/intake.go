@@ -223,7 +223,7 @@ func (n *Node) staked(info *validation.StakeInfo) bool {
 func (n *Node) rejected(op *pool.Operation, err error) error {
 	if r, ok := errors.AsType[*rejection.Rejection](err); ok {
 		n.sink(event.OperationRejected{
-			Hash: op.Hash, EntryPoint: op.EntryPoint.Address, Sender: op.Op.Sender, Code: int(r.Kind), Message: r.Message,
+			Hash: op.Hash, EntryPoint: op.EntryPoint.Address, Sender: op.Op.Sender, Code: int(r.Kind), Message: r.Message, Rule: r.Data.Rule,
 		})
 	}
 	return err

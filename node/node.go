@@ -265,6 +265,16 @@ func (h *head) priorityFee(ctx context.Context, n *Node) (uint256.Int, error) {
 	return *h.priority, nil
 }
 
+// knownPriority returns the oracle's answer, if it was asked at this head.
+func (h *head) knownPriority() (uint256.Int, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.priority == nil {
+		return uint256.Int{}, false
+	}
+	return *h.priority, true
+}
+
 // retryPause waits before state is read again from a node that does not know the block yet.
 func retryPause(ctx context.Context, attempt int) error { return pause(ctx, backoffTime(attempt)) }
 

@@ -213,6 +213,19 @@ func (t *timeline) standing(hash common.Hash) (now standing, known bool) {
 	return s.standing, true
 }
 
+// lastSkip returns why an operation that waits was left out of a bundle last, without its numbers and with them; empty if
+// it was not since it last began to wait.
+func (t *timeline) lastSkip(hash common.Hash) (cause, reason string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.find(hash)
+	if s == nil || len(s.entries) == 0 || s.entries[len(s.entries)-1].Event != eventSkipped {
+		return "", ""
+	}
+	last := &s.entries[len(s.entries)-1]
+	return last.Cause, last.Reason
+}
+
 func (t *timeline) find(hash common.Hash) *story {
 	if s := t.accepted.get(hash); s != nil {
 		return s

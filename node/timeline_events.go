@@ -46,7 +46,7 @@ func (m moment) entryOf(e event.Event) (rpc.TimelineEntry, []common.Hash) {
 		return m.entry(eventReceived), one(e.Hash)
 	case event.OperationRejected:
 		x := m.entry(eventRejected)
-		x.Reason, x.Code = e.Message, e.Code
+		x.Reason, x.Code, x.Rule = e.Message, e.Code, e.Rule
 		return x, one(e.Hash)
 	case event.OperationAdded:
 		x := m.entry(eventAdded)
@@ -56,7 +56,7 @@ func (m moment) entryOf(e event.Event) (rpc.TimelineEntry, []common.Hash) {
 		return m.skipped(e), one(e.Hash)
 	case event.OperationRemoved:
 		x := m.entry(eventRemoved)
-		x.Reason, x.Cause, x.Code = e.Reason, e.Cause, e.Code
+		x.Reason, x.Cause, x.Code, x.Rule = e.Reason, e.Cause, e.Code, e.Rule
 		return x, one(e.Hash)
 	case event.OperationMined:
 		x := m.entry(eventMined)

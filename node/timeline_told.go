@@ -32,7 +32,7 @@ func removedFor(r pool.Removed, refused *rejection.Rejection) event.OperationRem
 	e := event.OperationRemoved{Hash: r.Operation.Hash, Cause: r.Reason.String(), Reason: r.Reason.String()}
 	if refused != nil {
 		e.Reason += ": " + refused.Message
-		e.Code = int(refused.Kind)
+		e.Code, e.Rule = int(refused.Kind), refused.Data.Rule
 	}
 	return e
 }

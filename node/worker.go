@@ -12,6 +12,7 @@ import (
 	"baler/bundlesender"
 	"baler/chain"
 	"baler/event"
+	"baler/journal"
 	"baler/pool"
 	"baler/proposer"
 	"baler/signer"
@@ -59,6 +60,7 @@ type worker struct {
 	status struct { // a copy for readers outside the loop
 		sync.Mutex
 		bundlesender.Status
+		recent *journal.Excerpt // the end of the journal
 	}
 }
 
@@ -124,6 +126,9 @@ func (w *worker) resume(ctx context.Context) error {
 		return err
 	}
 	w.machine = resumed.Machine
+	w.status.Lock()
+	w.status.Status, w.status.recent = w.machine.Status(), resumed.Recent
+	w.status.Unlock()
 	w.held = resumed.Machine.Record().Held
 	for id, tx := range resumed.Signed {
 		w.sent[id] = signedTx{tx: tx, route: w.node.routeNamed(resumed.Routes[id])}
@@ -242,9 +247,23 @@ func (w *worker) step(ctx context.Context, e bundlesender.Event) {
 	for _, effect := range effects {
 		w.do(ctx, effect)
 	}
+	now := w.machine.Status()
 	w.status.Lock()
-	w.status.Status = w.machine.Status()
-	w.status.Unlock()
+	defer w.status.Unlock()
+	if w.status.recent != nil {
+		w.status.recent.See(journal.Moment{Entry: journal.Entry{Body: journal.Step{Event: e, Effects: effects}}, Before: w.status.Status, After: now})
+	}
+	w.status.Status = now
+}
+
+// lines returns the end of the journal in words.
+func (w *worker) lines() []journal.Line {
+	w.status.Lock()
+	defer w.status.Unlock()
+	if w.status.recent == nil {
+		return nil // it has not begun yet
+	}
+	return w.status.recent.Lines()
 }
 
 // current returns the machine's status as of its last step.

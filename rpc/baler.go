@@ -67,6 +67,7 @@ type TimelineEntry struct {
 	Reason string // in words, with its numbers
 	Cause  string // the reason without its numbers: one of a closed set for each event
 	Code   int    // JSON-RPC error code of a refusal
+	Rule   string // id of the ERC-7562 rule that it breaks
 
 	Have, Want *uint256.Int
 	About      *common.Address
@@ -193,6 +194,7 @@ type entryJSON struct {
 	Reason               string          `json:"reason,omitempty"`
 	Cause                string          `json:"cause,omitempty"`
 	Code                 int             `json:"code,omitempty"`
+	Rule                 string          `json:"rule,omitempty"`
 	Have                 *hexutil.U256   `json:"have,omitempty"`
 	Want                 *hexutil.U256   `json:"want,omitempty"`
 	About                *common.Address `json:"about,omitempty"`
@@ -212,7 +214,7 @@ type entryJSON struct {
 
 func (e *TimelineEntry) wire() entryJSON {
 	w := entryJSON{
-		At: e.At, BlockNumber: hexutil.Uint64(e.Block), Event: e.Event, Reason: e.Reason, Cause: e.Cause, Code: e.Code,
+		At: e.At, BlockNumber: hexutil.Uint64(e.Block), Event: e.Event, Reason: e.Reason, Cause: e.Cause, Code: e.Code, Rule: e.Rule,
 		Have: (*hexutil.U256)(e.Have), Want: (*hexutil.U256)(e.Want), About: e.About, Other: e.Other,
 		Signer: e.Signer, TransactionHash: e.Transaction, Nonce: (*hexutil.Uint64)(e.Nonce), Success: e.Success,
 		ActualGasUsed: (*hexutil.U256)(e.GasUsed), ActualGasCost: (*hexutil.U256)(e.GasCost),

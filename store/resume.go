@@ -12,6 +12,9 @@ import (
 	"baler/journal"
 )
 
+// recentMoments is how many moments of a sender are at hand for people.
+const recentMoments = 40
+
 // Resumed is a bundle sender as its journal left it.
 type Resumed struct {
 	Machine *bundlesender.Machine
@@ -19,6 +22,8 @@ type Resumed struct {
 	Signed map[bundlesender.AttemptID]*types.Transaction
 	// Routes are the names that were given to Signed with them.
 	Routes map[bundlesender.AttemptID]string
+	// Recent are the last moments at which something happened, as far as the replay went back.
+	Recent *journal.Excerpt
 	// Fresh: the journal was empty.
 	Fresh bool
 	// Difference is set if today's machine does not take the steps that are written, because another version of it wrote
@@ -34,7 +39,7 @@ type Resumed struct {
 // not known.
 func (j *Journal) Resume(ctx context.Context, cfg bundlesender.Config) (Resumed, error) {
 	if j == nil {
-		return Resumed{Machine: bundlesender.New(cfg), Fresh: true}, nil
+		return Resumed{Machine: bundlesender.New(cfg), Recent: journal.NewExcerpt(recentMoments), Fresh: true}, nil
 	}
 	resumed, record, err := j.replay()
 	if err != nil {
@@ -74,6 +79,7 @@ func (j *Journal) Resume(ctx context.Context, cfg bundlesender.Config) (Resumed,
 func (j *Journal) replay() (Resumed, bundlesender.Record, error) {
 	resumed := Resumed{
 		Signed: make(map[bundlesender.AttemptID]*types.Transaction), Routes: make(map[bundlesender.AttemptID]string),
+		Recent: journal.NewExcerpt(recentMoments),
 	}
 	if len(j.parts) == 0 {
 		resumed.Fresh = true
@@ -88,6 +94,7 @@ func (j *Journal) replay() (Resumed, bundlesender.Record, error) {
 		if err != nil {
 			return resumed, bundlesender.Record{}, fmt.Errorf("journal of %s: %w", j.key, err)
 		}
+		resumed.Recent.See(moment)
 		if resumed.Difference == nil {
 			resumed.Difference = moment.Difference
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"baler/chain"
+	"baler/dashboard"
 	"baler/entrypoint"
 	"baler/evm"
 	"baler/node"
@@ -50,7 +51,10 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	}
 	//nolint:contextcheck // an event carries no context: its log line outlives what caused it
 	lines, metrics := telemetry.Log(log), telemetry.NewMetrics(time.Now)
-	sink := telemetry.Join(lines, metrics.Sink())
+	sink, page := telemetry.Join(lines, metrics.Sink()), dashboard.New(log)
+	if s.Admin.AdminAddr != "" {
+		sink = telemetry.Join(sink, page.Hear)
+	}
 	client.OnRequest(nodeAsked(sink))
 	if config.Rules, err = evm.DetectChainConfig(ctx, client, chainID); err != nil {
 		return nil, badSetting("--node_http: %w", err)
@@ -92,6 +96,12 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if operators != nil {
 		calls := s.Admin.calls(pipeline, s.RPC, log)
 		s.Admin.mount(operators, pipeline, calls, metrics)
+		page.Show(pipeline.Page(), pipeline.Page())
+		page.Mount(operators)
+		group.Go(owned(ctx, "page", func(ctx context.Context) error {
+			page.Run(ctx)
+			return nil
+		}))
 		group.Go(owned(ctx, "operators", func(ctx context.Context) error {
 			defer func() { _ = calls.Close() }() // it returns nil
 			return operators.Serve(ctx, operatorsListener)

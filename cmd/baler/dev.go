@@ -203,7 +203,7 @@ func (r readyReport) write(path string) error {
 
 func (r readyReport) print(out console) {
 	printf(out.out, "\nBaler is ready. These keys are known to everybody: use them on this chain only.\n\n")
-	printf(out.out, "  operators %s   token %s\n\n", r.AdminURL, r.AdminToken)
+	printf(out.out, "  live page %s   operators' token %s\n\n", r.AdminURL, r.AdminToken)
 	printf(out.out, "  bundler  %s\n  node     %s\n           %s\n  chain id %d\n", r.BundlerURL, r.NodeURL, r.NodeWSURL, r.ChainID)
 	for _, version := range userop.Versions() {
 		name := version.String()

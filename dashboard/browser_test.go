@@ -1,0 +1,193 @@
+package dashboard_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 25 * time.Second
+
+// browser is a tab of a real Chromium, and what the page complained about.
+type browser struct {
+	t   *testing.T
+	ctx context.Context
+
+	mu         sync.Mutex
+	complaints []string
+}
+
+// open opens the page in a new Chromium. Whatever its console says at the test's end as a warning or an error fails the test.
+func open(t *testing.T, url string) *browser {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.WindowSize(1440, 1000))
+	allocator, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
+	t.Cleanup(stop)
+	ctx, end := chromedp.NewContext(allocator)
+	b := &browser{t: t, ctx: ctx}
+	t.Cleanup(func() {
+		end()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, complaint := range b.complaints {
+			t.Errorf("the page complains: %s", complaint)
+		}
+	})
+	if err := chromedp.Listen(ctx, b.hear); err != nil {
+		t.Fatalf("Chromium does not start (scripts/install-test-deps.sh installs it): %v", err)
+	}
+	b.do(chromedp.Navigate(url))
+	return b
+}
+
+func (b *browser) hear(e any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch e := e.(type) {
+	case *runtime.EventExceptionThrown:
+		text := e.ExceptionDetails.Text
+		if thrown := e.ExceptionDetails.Exception; thrown != nil {
+			text += " " + thrown.Description
+		}
+		b.complaints = append(b.complaints, text)
+	case *runtime.EventConsoleAPICalled:
+		if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning || e.Type == runtime.ConsoleAPICalledTypeAssert {
+			b.complaints = append(b.complaints, fmt.Sprintf("console: %s %s", e.Args[0].Value, e.Args[0].Description))
+		}
+	case *log.EventEntryAdded:
+		if e.Entry.Level == log.EntryLevelError || e.Entry.Level == log.EntryLevelWarning {
+			b.complaints = append(b.complaints, e.Entry.Text+" "+e.Entry.URL)
+		}
+	}
+}
+
+// expect takes back a complaint that the test has provoked; it must be there.
+func (b *browser) expect(part string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var others []string
+	for _, complaint := range b.complaints {
+		if !strings.Contains(complaint, part) {
+			others = append(others, complaint)
+		}
+	}
+	if len(others) == len(b.complaints) {
+		b.t.Errorf("the page does not complain about %q; it says %q", part, b.complaints)
+	}
+	b.complaints = others
+}
+
+func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		b.t.Fatalf("browser: %v", err)
+	}
+}
+
+// eval runs a script and returns its value.
+func eval[T any](b *browser, script string) T {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	value, err := chromedp.Run(ctx, chromedp.Evaluate[T](script, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatalf("browser: %s: %v", script, err)
+	}
+	return value
+}
+
+// click clicks an element, as a script does: wherever it is on the page.
+func (b *browser) click(selector string) {
+	b.t.Helper()
+	b.until("there is "+selector, fmt.Sprintf("document.querySelector(%q) && !document.querySelector(%q).disabled", selector, selector), "document.body.innerText")
+	eval[bool](b, fmt.Sprintf("(document.querySelector(%q).click(), true)", selector))
+}
+
+// sees waits until the text of an element holds what is wanted.
+func (b *browser) sees(selector, want string) {
+	b.t.Helper()
+	b.until(fmt.Sprintf("%s shows %q", selector, want), fmt.Sprintf("(document.querySelector(%q)?.innerText ?? '').includes(%q)", selector, want),
+		fmt.Sprintf("document.querySelector(%q)?.innerText ?? 'nothing'", selector))
+}
+
+// until waits until a script is true; else it says what another script says.
+func (b *browser) until(what, script, otherwise string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		if holds, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("!!("+script+")")); err == nil && holds {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			b.t.Fatalf("%s: it does not; have %q", what, eval[string](b, "String("+otherwise+")"))
+		case <-ticker.C:
+		}
+	}
+}
+
+// hush waits until the page has nothing to tell in passing any more.
+func (b *browser) hush() {
+	b.t.Helper()
+	b.until("the page has said what it had to", "!document.querySelector('#told').classList.contains('shown')", "document.querySelector('#told').innerText")
+}
+
+// size makes the window so large, and its colour scheme light or dark.
+func (b *browser) size(width, height int64, scheme string) {
+	b.t.Helper()
+	_, err := chromedp.Call(b.ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{
+		Width: width, Height: height, DeviceScaleFactor: 1.5, Mobile: width < 600,
+	})
+	if err == nil {
+		_, err = chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
+		}})
+	}
+	if err != nil {
+		b.t.Fatalf("browser: %v", err)
+	}
+}
+
+// artifacts is the folder for the pictures that the tests take: BALER_ARTIFACTS, or a temporary one that the test names.
+func artifacts(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("BALER_ARTIFACTS")
+	if dir == "" {
+		dir = filepath.Join(os.TempDir(), "baler-page")
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// picture keeps a picture of the whole page.
+func (b *browser) picture(name string) {
+	b.t.Helper()
+	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		b.t.Fatalf("browser: %v", err)
+	}
+	path := filepath.Join(artifacts(b.t), name+".png")
+	if err := os.WriteFile(path, png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Logf("picture: %s", path)
+}
