@@ -88,8 +88,10 @@ func (a *rundlerAPI) MaxPriorityFeePerGas(ctx context.Context) (*hexutil.U256, e
 	})
 }
 
-// rundlerGasPrice is the answer of rundler_getUserOperationGasPrice.
+// rundlerGasPrice is the answer of rundler_getUserOperationGasPrice. The priority fee has two names: that of the bundler
+// itself, and that of Alchemy's documentation.
 type rundlerGasPrice struct {
+	PriorityFee        *hexutil.U256  `json:"priorityFee"`
 	CurrentPriorityFee *hexutil.U256  `json:"currentPriorityFee"`
 	BaseFee            *hexutil.U256  `json:"baseFee"`
 	BlockNumber        hexutil.Uint64 `json:"blockNumber"`
@@ -104,7 +106,7 @@ func (a *rundlerAPI) GetUserOperationGasPrice(ctx context.Context) (*rundlerGasP
 			return nil, err
 		}
 		return &rundlerGasPrice{
-			CurrentPriorityFee: (*hexutil.U256)(&price.Required.MaxPriority), BaseFee: (*hexutil.U256)(&price.BaseFee),
+			PriorityFee: (*hexutil.U256)(&price.Required.MaxPriority), CurrentPriorityFee: (*hexutil.U256)(&price.Required.MaxPriority), BaseFee: (*hexutil.U256)(&price.BaseFee),
 			BlockNumber: hexutil.Uint64(price.Block), Suggested: wireFees(&price.Standard),
 		}, nil
 	})
