@@ -285,6 +285,7 @@ func storageCorpus() []behaviour {
 			{about("STO-021"), store + " at the sender's address", inTarget(func(a actors) step { return at(kind.store, common.BytesToHash(a.sender[:])) }), sendersWrite},
 			{about("STO-021"), load + " at keccak(sender||x)", mapped(kind.mapped, sender, 0), sendersRead},
 			{about("STO-021"), store + " at keccak(sender||x)", mapped(kind.mapped+1, sender, 0), sendersWrite},
+			{about("STO-022"), store + " at keccak(sender||x)+127", mapped(kind.mapped+1, sender, 127), sendersWrite},
 			{about("STO-021"), store + " at keccak(sender||x)+128", mapped(kind.mapped+1, sender, 128), sendersWrite},
 			{about("STO-021"), store + " at keccak(sender||x)+129", mapped(kind.mapped+1, sender, 129), foreignWrite},
 			{about("STO-021"), store + " at keccak(sender||x||y)", mapped(kind.mapped+1, sender, 0, word(1)...), sendersWrite},
