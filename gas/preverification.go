@@ -19,6 +19,16 @@ type PreVerification struct {
 	// BundleSize is the number of operations the bundler expects in a bundle; they share the transaction's 21,000.
 	// Zero: 1, the only value with which LIM-070 of ERC-7562 asks for all of OverheadGas.
 	BundleSize uint64
+	// Expected returns the number that is expected now, where it follows the load. Nil: BundleSize.
+	Expected func() uint64
+}
+
+// size is the number of operations that share a transaction's 21,000.
+func (p PreVerification) size() uint64 {
+	if p.Expected != nil {
+		return max(p.Expected(), 1)
+	}
+	return max(p.BundleSize, 1)
 }
 
 // DefaultOverheadGas is PRE_VERIFICATION_OVERHEAD_GAS of ERC-7562.
@@ -81,7 +91,7 @@ func (p PreVerification) gas(op *userop.UserOperation, tokens uint64, execution 
 	if overhead == 0 {
 		overhead = DefaultOverheadGas
 	}
-	shared := params.TxGas - params.TxGas/max(p.BundleSize, 1)
+	shared := params.TxGas - params.TxGas/p.size()
 	gas := satSub(overhead, shared)
 	if op.Authorization != nil {
 		gas = satAdd(gas, AuthorizationGas)

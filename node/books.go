@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"baler/bundlesender"
 	"baler/chain"
@@ -25,7 +26,19 @@ type books struct {
 	mu    sync.Mutex
 	books *profit.Books
 	times map[uint64]uint64 // block number -> unix seconds
+	size  atomic.Uint64     // operations of a bundle, of late
 }
+
+// sizeBlocks is over how many blocks the size of bundles is looked at. If there was no bundle for so long, the next operation
+// is expected to be alone.
+const sizeBlocks = 50
+
+// estimateSize is the size of bundles for which operations are asked to pay when they are estimated.
+func (b *books) estimateSize() uint64 { return b.size.Load() }
+
+// acceptSize is the size for which operations have to pay to be accepted. It is twice the other, so that an estimate is still
+// good if the load falls by half before the operation is sent.
+func (b *books) acceptSize() uint64 { return 2 * b.size.Load() }
 
 func newBooks() *books {
 	return &books{books: profit.NewBooks(booksSize), times: make(map[uint64]uint64)}
@@ -36,6 +49,7 @@ func (b *books) seen(head *types.Header) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	number := head.Number.Uint64()
+	b.size.Store(b.books.BundleSize(number - min(number, sizeBlocks)))
 	b.times[number] = head.Time
 	for old := range b.times {
 		if old+2*chain.ReorgDepth < number {

@@ -149,8 +149,18 @@ func (w *worker) proposal(ctx context.Context, e bundlesender.Propose) (*propose
 	return w.proposer.Propose(ctx, proposer.Request{
 		Builder: w.builder, Head: head.header, BaseFee: head.baseFee, Priority: priority, Floor: e.Floor,
 		Beneficiary: w.beneficiary(), Balance: balance, ClaimUntil: head.number() + claimBlocks, Exclude: e.Exclude,
+		GasCap:   w.node.gasCap(head),
 		Deferred: w.node.suspicion.deferred(head.number()), Apart: w.node.suspicion.apart(head.number()), MaxOps: w.node.suspicion.limit(w.builder), Cut: w.node.suspicion.cut,
 	})
+}
+
+// gasCap is the most gas a transaction may have in the block after the head (EIP-7825); 0: no cap.
+func (n *Node) gasCap(at *head) uint64 {
+	next := new(big.Int).Add(at.header.Number, big.NewInt(1))
+	if n.config.Rules.IsOsaka(next, at.header.Time+1) {
+		return params.MaxTxGas
+	}
+	return 0
 }
 
 // nothingReason is the machine's reading of why there is no bundle.

@@ -64,6 +64,8 @@ type Config struct {
 	MaxCancelSpend uint256.Int   // wei one cancellation may cost; 0: no budget
 	LookupBlocks   uint64        // how far back receipts of forgotten operations are looked for
 	HistorySize    int           // mined operations remembered
+	// FollowBundleSize: preVerificationGas is asked for at the size that bundles have had of late, not at a fixed one.
+	FollowBundleSize bool
 
 	// Store keeps operations, journals and history over a restart; nil: nothing is kept.
 	Store *store.Store
@@ -163,6 +165,9 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 		timeline: stories, streams: streams, started: make(chan struct{}), lookout: newLookout(),
 	}
 	n.books = newBooks()
+	if config.FollowBundleSize {
+		config.Estimation.PreVerification.Expected, config.Validation.PreVerification.Expected = n.books.estimateSize, n.books.acceptSize
+	}
 	heard := heard(stories, streams, sink)
 	n.sink = func(e event.Event) {
 		n.forgetRemoved(e)

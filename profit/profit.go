@@ -238,6 +238,25 @@ func (b *Books) Remove(transaction common.Hash) (Entry, Account, bool) {
 	return e, Account{key.day, key.signer, *sum}, true
 }
 
+// BundleSize returns how many operations a bundle had on average, rounded down, of those that were mined in a block with the
+// number or later and did not revert; 0: there are none.
+func (b *Books) BundleSize(block uint64) uint64 {
+	var bundles, operations uint64
+	for _, e := range slices.Backward(b.entries) {
+		if e.Block < block {
+			break
+		}
+		if e.Kind == Bundle {
+			bundles++
+			operations += uint64(max(e.Operations, 0))
+		}
+	}
+	if bundles == 0 {
+		return 0
+	}
+	return operations / bundles
+}
+
 // Query says what of the books is asked for.
 type Query struct {
 	Since   Day            // the first day of the sums; 0: all

@@ -51,6 +51,23 @@ func TestCancelledAndRevertedAttemptsAreCharged(t *testing.T) {
 	}
 }
 
+func TestTheSizeOfBundlesIsThatOfTheNewest(t *testing.T) {
+	b := profit.NewBooks(10)
+	if have := b.BundleSize(0); have != 0 {
+		t.Errorf("without bundles: have %d, want 0", have)
+	}
+	for n, operations := range []int{90, 4, 7, 1} {
+		e := entry(byte(n), 1, 7, profit.Bundle, 1, 1)
+		if e.Operations = operations; n == 3 {
+			e.Kind = profit.Reverted
+		}
+		b.Add(e)
+	}
+	if have := b.BundleSize(1); have != 5 {
+		t.Errorf("have %d, want the mean of 4 and 7", have)
+	}
+}
+
 func TestATransactionCountsInItsLastBlock(t *testing.T) {
 	b := profit.NewBooks(10)
 	b.Add(entry(1, 1, 7, profit.Bundle, 100, 60))

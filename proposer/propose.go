@@ -143,6 +143,9 @@ func (p *Proposer) build(ctx context.Context, req Request, ep entrypoint.EntryPo
 		return built{reason: NoOperations}, nil
 	}
 	c := newChooser(&p.config, req.Head, required, fees, req.Balance)
+	if req.GasCap > 0 {
+		c.gasLeft = min(c.gasLeft, req.GasCap)
+	}
 	if req.MaxOps > 0 {
 		c.maxOps = min(c.maxOps, req.MaxOps)
 	}

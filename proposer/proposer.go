@@ -144,6 +144,8 @@ type Request struct {
 	// Cut leaves the operations that may be in one bundle with the first, and says how many at most (0: not limited);
 	// they pay enough, and the best paying is first. Nil: all. See [Rivals.Cut].
 	Cut func([]*pool.Operation) ([]*pool.Operation, int)
+	// GasCap is the most gas a transaction may have in the next block (EIP-7825); 0: no cap.
+	GasCap uint64
 	// MaxOps bounds this bundle below Config.MaxBundleSize; 0: it does not.
 	MaxOps int
 }

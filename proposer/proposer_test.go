@@ -73,6 +73,20 @@ func TestDataCostsTheBundle(t *testing.T) {
 	}
 }
 
+// EIP-7825: whatever is configured, no transaction has more than the chain's cap.
+func TestTheChainsGasCapHolds(t *testing.T) {
+	s := newScene(t, func(c *Config) { c.MaxBundleGas = 1 << 30 })
+	one, two := operation(1, fees(1000, 90)), operation(2, fees(1000, 80))
+	s.add(t, one, two)
+	req := request()
+	req.GasCap = 400_000
+	p := s.propose(t, req)
+	wantBundle(t, p, []*pool.Operation{one}, map[*pool.Operation]SkipReason{two: GasLimitReached})
+	if p.Bundle.GasLimit > req.GasCap {
+		t.Errorf("have gas limit %d, want at most %d", p.Bundle.GasLimit, req.GasCap)
+	}
+}
+
 func TestFeeFilter(t *testing.T) {
 	exact := operation(1, fees(137, 10))
 	cheap := operation(2, fees(136, 10))

@@ -31,6 +31,8 @@ type account struct {
 
 	bls        *bls.SecretKey // nil: owner signs
 	signsAlone bool           // with bls, and not for its aggregator
+
+	program *[]byte // what a RuleAccount does in place of checking a signature; nil: it is none
 }
 
 // newOwner returns a key that no account of the test has yet.
@@ -189,6 +191,10 @@ func (a *account) sign(t *testing.T, op *userop.UserOperation) {
 		head = append(head, op.PaymasterData[:64]...) // validUntil, validAfter
 		hash := a.w.read(t, *op.Paymaster, op.AppendABI(head))
 		copy(op.PaymasterData[64:], signature(t, a.w.chain.Contracts().PaymasterSigner, accounts.TextHash(hash)))
+	}
+	if a.program != nil {
+		op.Signature = *a.program
+		return
 	}
 	if a.bls != nil {
 		a.signByBLS(t, op)

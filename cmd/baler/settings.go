@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/big"
 	"slices"
+	"strconv"
 	"time"
 
 	"baler/bundlesender"
@@ -65,6 +66,9 @@ type proposerSettings struct {
 	MaxBundleBytes                   uint64 `help:"Most bytes of a bundle's calldata (MAX_BUNDLE_SIZE of ERC-7562)." default:"262144"`
 	MaxBundleContextSize             uint64 `help:"Most bytes of all paymasters' contexts in a bundle (MAX_BUNDLE_CONTEXT_SIZE)." default:"65536"`
 	MaxTransactionBytes              uint64 `help:"Most bytes of calldata that nodes take in a transaction: they refuse transactions over 128 KiB." default:"129024"`
+	MaxBlockSharePercent             uint64 `help:"Most of a block's gas limit that a bundle may take, in percent; 0: all." default:"75"`
+	BundleGasMarginPercent           uint64 `help:"Added to the gas that a bundle was measured to need beside its operations' calls, in percent." default:"10"`
+	MaxEntryPointPassedOver          int    `help:"How often an EntryPoint with operations is passed over for one that pays more, before it goes first." default:"4"`
 	BundlePacking                    string `help:"priority: the first operation that does not fit ends the bundle; fill: it is passed over." enum:"priority,fill" default:"priority"`
 	MaxFeePerGas                     string `help:"Most a bundle or cancellation offers, in wei per gas. Default: the chain's." placeholder:"WEI"`
 	MaxBundleFee                     string `help:"Most a bundle transaction may cost, gas limit times max fee, in wei. Default: the chain's." placeholder:"WEI"`
@@ -92,6 +96,7 @@ type poolSettings struct {
 
 type validatorSettings struct {
 	MaxVerificationGas         uint64 `help:"Verification gas limits must be lower (MAX_VERIFICATION_GAS)." default:"500000"`
+	PvgExpectedBundleSize      string `help:"How many operations are expected to share a bundle's 21,000 gas, when preVerificationGas is estimated and judged: a number, or auto: as many as bundles had over the last 50 blocks. With more than 1 an operation may wait for others, because no bundle is sent at a loss." default:"1" placeholder:"N"`
 	PreVerificationOverheadGas uint64 `help:"Asked for beside the calldata's gas (PRE_VERIFICATION_OVERHEAD_GAS)." default:"50000"`
 	MaxUseropSize              int    `help:"Most bytes of a packed operation (MAX_USEROP_SIZE)." name:"max-userop-size" default:"8192"`
 	MaxContextSize             int    `help:"Most bytes of a paymaster's context (MAX_CONTEXT_SIZE)." default:"2048"`
@@ -195,6 +200,9 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	}
 	config.Validation.DataFees = datafee.New(spec.DataFees)
 	config.Estimation.DataFees = config.Validation.DataFees
+	if config.FollowBundleSize, config.Validation.PreVerification.BundleSize, err = s.Validation.bundleSize(); err != nil {
+		return config, err
+	}
 	config.Estimation.PreVerification = config.Validation.PreVerification
 	config.Proposer.PreVerification = config.Validation.PreVerification
 	config.Estimation.MaxVerificationGas = s.Validation.MaxVerificationGas
@@ -247,6 +255,8 @@ func (s proposerSettings) config(mode gas.PriorityFeeMode, packing proposer.Pack
 	config.PriorityFeeOverheadPercent = s.BundlePriorityFeeOverheadPercent
 	config.MaxBundleSize = s.MaxBundleSize
 	config.MaxBundleGas = s.MaxBundleGas
+	config.MaxBlockSharePercent = s.MaxBlockSharePercent
+	config.GasMarginPercent, config.MaxPassedOver = s.BundleGasMarginPercent, s.MaxEntryPointPassedOver
 	config.MaxBundleBytes = min(s.MaxBundleBytes, s.MaxTransactionBytes)
 	config.MaxContextBytes = s.MaxBundleContextSize
 	config.MinProfit = big.NewInt(s.MinBundleProfit)
@@ -302,6 +312,17 @@ func (s validatorSettings) check() error {
 		}
 	}
 	return nil
+}
+
+// bundleSize reads the size of bundles for which operations are asked to pay.
+func (s validatorSettings) bundleSize() (follows bool, size uint64, err error) {
+	if s.PvgExpectedBundleSize == "auto" {
+		return true, 0, nil
+	}
+	if size, err = strconv.ParseUint(s.PvgExpectedBundleSize, 10, 32); err != nil || size == 0 {
+		return false, 0, badSetting("--pvg_expected_bundle_size: have %q, want a number from 1 on, or auto", s.PvgExpectedBundleSize)
+	}
+	return false, size, nil
 }
 
 func (s validatorSettings) config(minStake uint256.Int) validation.Config {
