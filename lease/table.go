@@ -98,3 +98,13 @@ func (l *Lease) commit(args []any) (string, error) {
 	defer cancel()
 	return commitScript.Run(ctx, l.leases.client, l.leases.keys(l.name), args...).Text()
 }
+
+// Look reads the table of a name that this process need not hold, as it is at one moment. Its holder may change it right after.
+func (l *Leases) Look(ctx context.Context, name string) (map[string]string, error) {
+	pairs, err := l.client.HGetAll(ctx, l.keys(name)[2]).Result()
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", name, err)
+	}
+	delete(pairs, "")
+	return pairs, nil
+}

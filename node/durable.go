@@ -91,7 +91,7 @@ func (n *Node) restore(ctx context.Context) error {
 	if len(kept) > 0 {
 		n.log.Info("operations restored", "kept", len(kept), "valid", back, "took", time.Since(began).Round(time.Millisecond))
 	}
-	n.keys.claimRestored()
+	n.keys.claimRestored(ctx)
 	return nil
 }
 

@@ -41,6 +41,8 @@ type KeyHolder interface {
 	// Hold makes the key this process's, with the journal that its last holder left. It does not wait for another holder:
 	// ErrKeyTaken.
 	Hold(ctx context.Context, key signer.Signer) (*HeldKey, error)
+	// InFlight returns the operations that whoever holds the key, or held it last, has in transactions that may be mined.
+	InFlight(ctx context.Context, key common.Address) ([]common.Hash, error)
 }
 
 // ErrKeyTaken says that a key is not free.
@@ -236,13 +238,29 @@ func (k *keyring) claim(w *worker) {
 	})
 }
 
-// claimRestored does so for those who were there before the pool had its operations.
-func (k *keyring) claimRestored() {
+// claimRestored does so for those who were there before the pool had its operations. What other processes have in flight with the
+// other keys, a dead one's among them, is kept out of bundles here until it is mined, or its key is held here, or for some blocks.
+func (k *keyring) claimRestored(ctx context.Context) {
+	inFlight := make(map[common.Address][]common.Hash)
+	if k.holder != nil {
+		for _, key := range k.states() {
+			operations, err := k.holder.InFlight(ctx, key.Key)
+			if err != nil {
+				k.node.log.Warn("what another process has in flight could not be read", "signer", key.Key, "err", err)
+			}
+			inFlight[key.Key] = operations
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.restored = true
-	for _, w := range k.workers {
-		k.claim(w)
+	until := k.node.head.Load().number() + leftClaimBlocks
+	for _, key := range k.wanted {
+		if w := k.of(key.Address()); w != nil {
+			k.claim(w)
+			continue
+		}
+		k.node.pool.look(func(p *pool.Pool) { p.Claim(key.Address().Hex(), inFlight[key.Address()], until) })
 	}
 }
 

@@ -64,6 +64,8 @@ func (k *keyServer) Hold(_ context.Context, key signer.Signer) (*node.HeldKey, e
 	}}, nil
 }
 
+func (k *keyServer) InFlight(context.Context, common.Address) ([]common.Hash, error) { return nil, nil }
+
 // set says whether another process has a key.
 func (k *keyServer) set(key common.Address, taken bool) {
 	k.mu.Lock()

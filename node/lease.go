@@ -8,13 +8,16 @@ import (
 	"baler/rpc"
 )
 
-// errLeaseLost is why a worker ends whose key another process may use by now.
-var errLeaseLost = errors.New("the key's lease is lost")
+// ErrLeaseLost is why a node ends whose pool, or a worker whose key, another process may have by now.
+var ErrLeaseLost = errors.New("the lease is lost")
 
 func modeSet(auto bool) bundlesender.Event { return bundlesender.ModeSet{Auto: auto} }
 
-// holds reports whether the key may be used at this moment.
-func (w *worker) holds() bool { return w.lease == nil || w.lease.Valid() }
+// holds reports whether the key may be used at this moment, for what the node's pool hands out.
+func (w *worker) holds() bool {
+	pool := w.node.config.Lease
+	return (w.lease == nil || w.lease.Valid()) && (pool == nil || pool.Valid())
+}
 
 // lose stops the machine: nothing is signed or written any more.
 func (w *worker) lose(ctx context.Context) {

@@ -73,6 +73,8 @@ type Config struct {
 	Checks []Check
 	// Funding keeps the keys in funds.
 	Funding Funding
+	// Lease says that the pool of the chain, with what is in the store, is this process's; nil: for ever. When it is lost the node ends.
+	Lease Lease
 	// Boundary is told each time an effect is about to leave the process or has come back. Tests end the process there.
 	Boundary func(name string)
 
@@ -201,6 +203,15 @@ func (n *Node) Run(ctx context.Context) error {
 		stopCommitting()
 		<-committed
 	}()
+	if n.config.Lease != nil {
+		group.Go(func() {
+			select {
+			case <-n.config.Lease.Lost():
+				cancel(ErrLeaseLost)
+			case <-ctx.Done():
+			}
+		})
+	}
 	if err := n.keys.fill(ctx, cancel); err != nil {
 		cancel(err)
 	}

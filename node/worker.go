@@ -167,7 +167,7 @@ func (w *worker) run(ctx context.Context) error {
 			return nil
 		case <-lost:
 			w.lose(ctx)
-			return errLeaseLost
+			return ErrLeaseLost
 		case <-w.inbox.ready:
 			for _, m := range w.inbox.take() {
 				w.handle(ctx, m)

@@ -75,6 +75,29 @@ func (j *Journal) Resume(ctx context.Context, cfg bundlesender.Config) (Resumed,
 	return resumed, nil
 }
 
+// InFlight returns the operations that the journal's sender has in transactions that may be mined. It changes nothing.
+//
+// Errors: as those of Resume.
+func (j *Journal) InFlight() ([]common.Hash, error) {
+	if j == nil {
+		return nil, nil
+	}
+	resumed, record, err := j.replay()
+	if err != nil {
+		return nil, err
+	}
+	signed, err := j.signed()
+	if err != nil {
+		return nil, err
+	}
+	record.Attempts = mergeSigned(record, signed, resumed.Difference != nil)
+	var operations []common.Hash
+	for _, a := range bundlesender.Restore(bundlesender.DefaultConfig(), record).Watch() {
+		operations = append(operations, a.Operations...)
+	}
+	return operations, nil
+}
+
 // replay plays the last part and returns the record that the machine has at its end.
 func (j *Journal) replay() (Resumed, bundlesender.Record, error) {
 	resumed := Resumed{

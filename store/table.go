@@ -34,6 +34,29 @@ func OpenTable(ctx context.Context, table Table, meta Meta, options Options) (*S
 	return use(e, meta, options)
 }
 
+// Look makes a store of the pairs of a table that somebody else holds, to look at it. It is nil if there are none.
+//
+// Errors: ErrNotStore, ErrDamaged, *MismatchError.
+func Look(pairs map[string]string) (*Store, error) {
+	if len(pairs) == 0 {
+		return nil, nil
+	}
+	e := &tableEngine{}
+	copied := new(btree.Map[string, []byte])
+	for key, value := range pairs {
+		copied.Set(key, []byte(value))
+	}
+	e.committed.Store(copied)
+	s := newStore(e, Options{})
+	s.readOnly = true
+	for _, step := range []func() error{func() error { return s.belongs(nil) }, e.Check} {
+		if err := guard(step); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
 func loadTable(ctx context.Context, table Table) (*tableEngine, error) {
 	pairs := new(btree.Map[string, []byte])
 	if err := table.Load(ctx, func(key string, value []byte) { pairs.Set(key, value) }); err != nil {

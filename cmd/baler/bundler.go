@@ -63,7 +63,7 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 		return nil, err
 	}
 	config.Store, config.Keys, config.MaxKeys, config.Boundary = keep.store, keep.keys, keep.most, out.boundary
-	config.Funding = funds
+	config.Funding, config.Lease = funds, keep.lease
 	by, err := s.Relay.senders(chainID, client, log)
 	if err != nil {
 		return nil, err

@@ -23,6 +23,7 @@ type leaseSettings struct {
 	RedisURL    []string      `help:"Redis that leases the keys and has their journals: redis://, rediss:// or unix://; several, or redis-cluster://, are a cluster; redis-sentinel://HOST:PORT/DB?master_name=NAME once for each sentinel. Without it the keys are this process's alone." name:"redis-url" placeholder:"URL" secret:""`
 	LeaseTTL    time.Duration `help:"How long a key stays with a process that died or cannot reach Redis." default:"60s"`
 	LeaseMargin time.Duration `help:"How long before that a process stops using the key." default:"10s"`
+	PoolTTL     time.Duration `help:"With --store=redis: how long the pool stays with a process that died or cannot reach Redis." name:"pool-lease-ttl" default:"3s"`
 	RedisKeep   time.Duration `help:"How long what nobody uses stays in Redis." default:"720h"`
 }
 
@@ -36,6 +37,9 @@ func (s leaseSettings) open() (redis.UniversalClient, error) {
 	}
 	if s.LeaseMargin <= 0 || s.LeaseMargin >= s.LeaseTTL/2 {
 		return nil, badSetting("--lease_margin: have %s, want more than 0 and less than half of --lease_ttl, %s", s.LeaseMargin, s.LeaseTTL)
+	}
+	if s.PoolTTL < time.Second {
+		return nil, badSetting("--pool_lease_ttl: have %s, want at least 1s", s.PoolTTL)
 	}
 	if s.RedisKeep < 10*s.LeaseTTL {
 		return nil, badSetting("--redis_keep: have %s, want at least ten times --lease_ttl", s.RedisKeep)
@@ -60,6 +64,7 @@ func (s leaseSettings) holder(ctx context.Context, client redis.UniversalClient,
 // kept is what a bundler keeps, and where it has its keys from.
 type kept struct {
 	store *store.Store
+	lease node.Lease     // of the pool, with what is in the store; nil: it is this process's alone
 	keys  node.KeyHolder // nil: they are this process's alone
 	most  int            // keys held at once; 0: all
 }

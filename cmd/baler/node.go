@@ -43,6 +43,9 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	if redis != nil {
 		defer func() { _ = redis.Close() }()
 	}
+	if c.Store == storeRedis && redis == nil {
+		return badSetting("--store: redis needs --redis_url")
+	}
 	log := c.Log.logger(out)
 	client, heads, err := c.dial(ctx, log)
 	if err != nil {
@@ -60,16 +63,22 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	if err != nil {
 		return err
 	}
-	if keep.store, err = c.open(meta); err != nil {
-		return err
-	}
 	if redis != nil {
 		keep.keys = c.Leases.holder(ctx, redis, meta, log)
 	}
-	b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, funds, keep, out, log)
-	if err != nil {
-		return errors.Join(err, keep.store.Close())
+	life := func(keep kept) error {
+		b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, funds, keep, out, log)
+		if err != nil {
+			return err
+		}
+		log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
+		return b.wait()
 	}
-	log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
-	return errors.Join(b.wait(), keep.store.Close())
+	if c.Store == storeRedis {
+		return c.Leases.standBy(ctx, redis, meta, log, keep, life)
+	}
+	if keep.store, err = c.open(meta); err != nil {
+		return err
+	}
+	return errors.Join(life(keep), keep.store.Close())
 }

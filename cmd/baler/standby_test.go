@@ -1,0 +1,107 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"baler/internal/redistest"
+	"baler/userop"
+
+	"github.com/ethereum/go-ethereum/common"
+)
+
+// Of the processes that are given a pool in Redis one serves it. When that one is gone another goes on with all that it accepted.
+func TestAStandbyTakesThePoolOver(t *testing.T) {
+	t.Parallel()
+	for name, trouble := range map[string]struct {
+		begin func(t *testing.T, a *program, way *redistest.Proxy) // the process can't hold the pool any more
+		end   func(t *testing.T, a *program, way *redistest.Proxy) // it finds out; nil: it is dead
+	}{
+		"kill -9": {begin: func(_ *testing.T, a *program, _ *redistest.Proxy) { a.kill() }},
+		"stopped for longer than its lease": {
+			begin: func(t *testing.T, a *program, _ *redistest.Proxy) { a.signal(t, syscall.SIGSTOP) },
+			end:   func(t *testing.T, a *program, _ *redistest.Proxy) { a.signal(t, syscall.SIGCONT) },
+		},
+		"cut off from Redis": {
+			begin: func(_ *testing.T, _ *program, way *redistest.Proxy) { way.Cut() },
+			end:   func(_ *testing.T, _ *program, way *redistest.Proxy) { way.Heal() },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, chain, log := redistest.Start(t), startChain(t, interval()), &sentLog{}
+			way := redistest.NewProxy(t, server.Addr)
+			a := leasingNode(t, chain, log.node(t, chain, "a"), way.Addr, "--store=redis")
+			w := newWorld(t, chain, urlOf(t, a))
+			b := leasingNode(t, chain, log.node(t, chain, "b"), server.Addr, "--store=redis")
+			awaitLog(t, b, "this process stands by", 1)
+			accounts := w.deployedAccounts(t, userop.V07, 12)
+			before := w.sendOneEach(t, accounts[:2])
+			w.checkOnceEach(t, before)
+
+			pool := w.watchPool(t)
+			chain.Hold(nil)
+			accepted := w.sendOneEach(t, accounts[2:10])
+			pool.await(t, 1)
+			trouble.begin(t, a, way)
+			began := time.Now()
+			w.reach(t, urlOf(t, b))
+			t.Logf("served again after %s", time.Since(began).Round(10*time.Millisecond))
+			for _, hash := range accepted {
+				var known map[string]any
+				w.call(t, &known, "eth_getUserOperationByHash", hash)
+				if known == nil {
+					t.Errorf("operation %s was accepted and is not known any more", hash)
+				}
+			}
+			for _, hash := range before {
+				if r := w.receiptOf(t, hash); r == nil || !r.Success {
+					t.Errorf("operation %s: have no receipt", hash)
+				}
+			}
+			chain.Release()
+			accepted = append(accepted, w.sendOneEach(t, accounts[10:])...)
+			w.checkOnceEach(t, accepted)
+			if trouble.end != nil {
+				trouble.end(t, a, way)
+				awaitLog(t, a, "another process may serve the pool now", 1)
+				if code := b.stop(t, syscall.SIGTERM); code != exitOK {
+					t.Errorf("have exit code %d, want %d", code, exitOK)
+				}
+				eventually(t, "the first process serves again", func() error {
+					if n := strings.Count(a.stderr.String(), `"msg":"baler is running"`); n < 2 {
+						return fmt.Errorf("it has served %d times", n)
+					}
+					return nil
+				})
+				urls := a.logs("baler is running")
+				url, _ := urls[len(urls)-1]["rpc"].(string)
+				w.reach(t, url)
+				w.checkOnceEach(t, append(accepted, w.sendOneEach(t, accounts[:1])...))
+			}
+			checkReverts(t, w, addressOf(chain.Keys()[0]))
+			w.checkSigners(t, 1)
+		})
+	}
+}
+
+// checkReverts checks that no bundle of a key was mined and failed.
+func checkReverts(t *testing.T, w *world, keys ...common.Address) {
+	t.Helper()
+	ours := make(map[common.Address]bool)
+	for _, key := range keys {
+		ours[key] = true
+	}
+	for _, hash := range w.transactionsAfter(t, 0) {
+		tx, _, err := w.eth.TransactionByHash(t.Context(), hash)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if receipt := w.awaitTransaction(t, hash); ours[senderOf(tx)] && receipt.Status == 0 {
+			t.Errorf("bundle %s was mined and failed", hash)
+		}
+	}
+}
