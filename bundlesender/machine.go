@@ -42,8 +42,9 @@ type Machine struct {
 	cancelAsked bool // by an operator, and not begun yet
 
 	state      State
-	stateSince uint64 // block
-	lastRow    *row   // of the table
+	stateSince uint64     // block
+	lastRow    *row       // of the table
+	told       func(*row) // of each row that applies; nil but in tests
 
 	head struct {
 		known  bool

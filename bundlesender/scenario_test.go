@@ -16,11 +16,18 @@ import (
 )
 
 // TestScenarios runs the stories of testdata/scenario: each command is an event; below it stand the effects, and where the machine is then.
+// Each row of the table is in one of them.
 func TestScenarios(t *testing.T) {
+	told := make(map[*row]bool)
 	datadriven.Walk(t, "testdata/scenario", func(t *testing.T, path string) {
-		s := &scenario{}
+		s := &scenario{told: told}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string { return s.run(t, d) })
 	})
+	for i := range table {
+		if !told[&table[i]] {
+			t.Errorf("no story has row %d of the table: %v on %s, %s", i, table[i].in, table[i].on, table[i].when.name)
+		}
+	}
 }
 
 // scenario is a machine and what is in flight, so that a command need not repeat an id it can only have one value for.
@@ -31,12 +38,13 @@ type scenario struct {
 	wait    Seq // of the backoff
 	attempt AttemptID
 	number  uint64
+	told    map[*row]bool // rows that applied
 }
 
 func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "new":
-		*s = scenario{cfg: DefaultConfig()}
+		*s = scenario{cfg: DefaultConfig(), told: s.told}
 		s.cfg.Manual = d.HasArg("manual")
 		d.MaybeScanArgs(t, "wait", &s.cfg.MaxBlocksToWaitForMine)
 		d.MaybeScanArgs(t, "underpriced-blocks", &s.cfg.MaxReplacementUnderpricedBlocks)
@@ -56,6 +64,7 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 		return s.attempts(s.m.Watch())
 	}
 	var b strings.Builder
+	s.m.told = func(r *row) { s.told[r] = true }
 	for _, e := range s.m.Step(s.event(t, d)) {
 		s.note(e)
 		fmt.Fprintln(&b, "  "+describe(e))

@@ -10,6 +10,9 @@ func (m *Machine) fire(c Cause) {
 	}
 	from := m.state
 	m.state, m.lastRow = r.to, r
+	if m.told != nil {
+		m.told(r)
+	}
 	if from != r.to {
 		m.stateSince = m.head.number
 		m.emit(Moved{From: from, To: r.to, Cause: c})
