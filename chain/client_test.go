@@ -87,6 +87,10 @@ func TestPriorityFeeIsTheMedianOfWhatTheMarketPaid(t *testing.T) {
 		"one foreign transaction on a quiet chain": {
 			answer: `{"oldestBlock":"0x1","reward":[["0x0"],["0x2e90edd000"],["0x0"]],"gasUsedRatio":[0,0.001,0]}`, min: 7, want: 7,
 		},
+		"a foreign transaction in every block of a quiet chain": {
+			answer: `{"oldestBlock":"0x1","reward":[["0x2e90edd000"],["0x2e90edd000"],["0x2e90edd000"]],"gasUsedRatio":[0.001,0.01,0.049]}`,
+			min:    7, want: 7,
+		},
 		"our own bundles say nothing": {
 			answer: `{"oldestBlock":"0x1","reward":[["0x64"],["0x65"],["0x66"]],"gasUsedRatio":[0.5,0.5,0.5]}`,
 			own:    map[uint64]uint64{1: 400, 2: 250, 3: 499}, min: 7, want: 7,

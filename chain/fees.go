@@ -10,8 +10,12 @@ import (
 	"github.com/holiman/uint256"
 )
 
-// priorityBlocks is how many blocks the priority fee is read from.
-const priorityBlocks = 10
+const (
+	// priorityBlocks is how many blocks the priority fee is read from.
+	priorityBlocks = 10
+	// quietRatio is the share of its gas limit from which on a block tells what inclusion costs.
+	quietRatio = 0.05
+)
 
 // FeePolicy bounds what the oracle may say. Fees are in wei per gas.
 type FeePolicy struct {
@@ -24,9 +28,9 @@ type FeePolicy struct {
 // PriorityFee suggests a priority fee in wei per gas for the block after head: the median over the last blocks of what
 // the gas unit in the middle of each block paid.
 //
-// A block counts with the minimum if it tells nothing about the market: one that is empty, since any fee would have
+// A block counts with the minimum if it tells nothing about the market: one that is nearly empty, since any fee would have
 // been in it, and one of which our own transactions are half or more, since its median is what we chose to pay. So
-// neither our own bundles nor a few foreign transactions on a quiet chain talk the fee up.
+// neither our own bundles nor foreign transactions on a quiet chain talk the fee up, were there one in each block.
 func (c *Client) PriorityFee(ctx context.Context, head *types.Header, policy FeePolicy) (uint256.Int, error) {
 	const middle = 50.0 // percentile
 	var history struct {
@@ -42,7 +46,7 @@ func (c *Client) PriorityFee(ctx context.Context, head *types.Header, policy Fee
 	for i, ratio := range history.GasUsedRatio {
 		fee := policy.Minimum
 		number := uint64(history.OldestBlock) + uint64(i)
-		if used := ratio * float64(head.GasLimit); used > 0 && !policy.dominated(number, used) && i < len(history.Reward) {
+		if used := ratio * float64(head.GasLimit); ratio >= quietRatio && !policy.dominated(number, used) && i < len(history.Reward) {
 			rewards := history.Reward[i]
 			if len(rewards) != 1 || rewards[0] == nil {
 				return uint256.Int{}, fmt.Errorf("eth_feeHistory: block %d has %d rewards, want 1", number, len(rewards))
