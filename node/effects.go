@@ -322,6 +322,7 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel, by route) {
 func (w *worker) hints(bundle *proposer.Bundle) txsender.Hints {
 	hints := txsender.Hints{
 		TimeMin: bundle.Conditions.TimeMin, TimeMax: bundle.Conditions.TimeMax,
+		BlockMin: bundle.Conditions.BlockMin, BlockMax: bundle.Conditions.BlockMax,
 		MaxBlock:      w.node.head.Load().number() + max(w.node.config.Sender.MaxBlocksToWaitForMine, 1),
 		KnownAccounts: make(txsender.KnownAccounts, len(bundle.Conditions.Known)),
 	}

@@ -227,6 +227,11 @@ func (n *Node) Run(ctx context.Context) error {
 		_ = n.chain.Follow(ctx, n.heads, follow, updates) // ends with the context only
 	})
 	group.Go(func() { n.ageReputation(ctx) })
+	if first, open := n.firstHead(updates); open {
+		if err := n.onUpdate(ctx, first); err != nil {
+			cancel(err)
+		}
+	}
 	for update := range updates {
 		if err := n.onUpdate(ctx, update); err != nil {
 			cancel(err)

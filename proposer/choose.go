@@ -409,14 +409,20 @@ func (c *chooser) conditions() Conditions {
 			maps.Copy(all.Known[contract], slots)
 		}
 		if v.ValidityInBlocks {
-			continue
-		}
-		all.TimeMin = max(all.TimeMin, v.ValidAfter)
-		if v.ValidUntil != 0 && (all.TimeMax == 0 || v.ValidUntil < all.TimeMax) {
-			all.TimeMax = v.ValidUntil
+			all.BlockMin, all.BlockMax = within(all.BlockMin, all.BlockMax, v)
+		} else {
+			all.TimeMin, all.TimeMax = within(all.TimeMin, all.TimeMax, v)
 		}
 	}
 	return all
+}
+
+// within narrows a range to that of an operation; a last of 0 is no bound.
+func within(first, last uint64, v *Validation) (uint64, uint64) {
+	if v.ValidUntil != 0 && (last == 0 || v.ValidUntil < last) {
+		last = v.ValidUntil
+	}
+	return max(first, v.ValidAfter), last
 }
 
 func (c *chooser) userOps() []*userop.UserOperation {

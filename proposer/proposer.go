@@ -168,8 +168,9 @@ type Bundle struct {
 // Conditions are what the bundle relies on, for a relay that includes a transaction only while they hold. Zero numbers
 // set no bound.
 type Conditions struct {
-	Known            Storage
-	TimeMin, TimeMax uint64 // unix seconds
+	Known              Storage
+	TimeMin, TimeMax   uint64 // unix seconds
+	BlockMin, BlockMax uint64 // numbers
 }
 
 // Hashes returns the hashes of the bundle's operations in order.

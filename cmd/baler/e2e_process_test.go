@@ -247,3 +247,50 @@ func TestAMovedChainIsNotConfusedWithAnother(t *testing.T) {
 		t.Error(errors.Join(err, errors.New("the signer has no money")))
 	}
 }
+
+// After a restart the node is behind what the bundler has seen before: in its state operations wait that are mined. They are
+// not taken for lost, nor bundled once more.
+func TestARestartWaitsForANodeThatIsBehind(t *testing.T) {
+	t.Parallel()
+	chain := startChain(t, interval())
+	node := startFaultyNode(t, chain)
+	l, accounts := newLives(t, chain, node.url, 2, 6)
+	p := l.start(t)
+	hashes := l.w.sendOneEach(t, accounts)
+	l.w.checkOnceEach(t, hashes)
+	chain.SetAutoMine(false)
+	var newest uint64
+	for _, hash := range hashes {
+		newest = max(newest, l.w.receiptOf(t, hash).Receipt.BlockNumber.Uint64())
+	}
+	if code := p.stop(t, syscall.SIGTERM); code != exitOK { // all that it has seen is kept
+		t.Errorf("have exit code %d, want %d", code, exitOK)
+	}
+	behind := chain.Head().Number.Uint64() - newest + 2
+	node.fail(func(int, []nodeCall) treatment { return treatment{behind: behind} })
+	keys, _ := secrets(chain, l.senders)
+	waits := startProgram(t, []string{keys}, "node", "--node-http", l.node, "--rpc-addr", "127.0.0.1:0", "--rpc-debug", "--log-format=json", "--data-dir", l.dir)
+	waits.logged(t, "the node is behind what was seen before the start; waiting for it")
+	if waits.serves() != "" {
+		t.Error("the bundler serves with a node that is behind")
+	}
+	chain.SetAutoMine(true)
+	eventually(t, "the bundler serves", func() error {
+		if waits.serves() == "" {
+			return errors.New("not yet")
+		}
+		return waits.running()
+	})
+	l.w.reach(t, waits.serves())
+	node.fail(nil)
+	second := l.w.sendOneEach(t, accounts)
+	l.w.checkOnceEach(t, slices.Concat(hashes, second))
+	if found := l.w.outcome(t, 2); found.reverted > 0 {
+		t.Errorf("have %d bundles reverted, want none", found.reverted)
+	}
+	for _, line := range waits.stderr.lines() {
+		if strings.Contains(line, "operation revived") {
+			t.Errorf("a mined operation was taken for lost: %s", line)
+		}
+	}
+}

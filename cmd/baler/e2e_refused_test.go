@@ -48,6 +48,16 @@ func TestRefusedOperationsLeaveNothingBehind(t *testing.T) {
 				}
 			})
 		}
+		good, err := json.Marshal(a.op(t, w.count(t)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const request = `{"jsonrpc":"2.0","id":7,"method":"eth_sendUserOperation","params":[%s,%q]}`
+		w.wrongRequest(t, fmt.Sprintf(request, good[:len(good)-1], a.ep.Address), -32700, "")
+		w.wrongRequest(t, fmt.Sprintf(request, good, common.Address{0xba, 0xd0}), -32602, a.ep.Address.Hex())
+		if left := w.mempool(t, a.ep); len(left) != 0 {
+			t.Errorf("have %v in the mempool after malformed JSON and a wrong EntryPoint, want nothing", left)
+		}
 		// After all that the account is as welcome as ever.
 		a.send(t, a.op(t, w.count(t)))
 	})
@@ -179,6 +189,24 @@ func refusedByForm(t *testing.T, w *world, a *account) []refusedOperation {
 	)
 }
 
+// wrongRequest posts a body that must be answered by an error with this code, and this in its message.
+func (w *world) wrongRequest(t *testing.T, body string, code int, want string) {
+	t.Helper()
+	answer := w.post(t, body)
+	var have struct {
+		Error *struct {
+			Code    int    `json:"code"`
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal([]byte(answer), &have); err != nil || have.Error == nil {
+		t.Fatalf("have the answer %s (%v), want an error", answer, err)
+	}
+	if have.Error.Code != code || !strings.Contains(have.Error.Message, want) {
+		t.Errorf("have %d %q, want %d and %q in it", have.Error.Code, have.Error.Message, code, want)
+	}
+}
+
 func TestWrongRequestsAreAnswered(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t, interval())
@@ -205,19 +233,7 @@ func TestWrongRequestsAreAnswered(t *testing.T) {
 		"a method that is not there": {`{"jsonrpc":"2.0","id":7,"method":"eth_bundle","params":[]}`, "eth_bundle", -32601},
 	} {
 		t.Run(name, func(t *testing.T) {
-			answer := w.post(t, test.body)
-			var have struct {
-				Error *struct {
-					Code    int    `json:"code"`
-					Message string `json:"message"`
-				} `json:"error"`
-			}
-			if err := json.Unmarshal([]byte(answer), &have); err != nil || have.Error == nil {
-				t.Fatalf("have the answer %s (%v), want an error", answer, err)
-			}
-			if have.Error.Code != test.code || !strings.Contains(have.Error.Message, test.want) {
-				t.Errorf("have %d %q, want %d and %q in it", have.Error.Code, have.Error.Message, test.code, test.want)
-			}
+			w.wrongRequest(t, test.body, test.code, test.want)
 			for _, v := range userop.Versions() {
 				if left := w.mempool(t, entrypoint.Canonical(v)); len(left) != 0 {
 					t.Errorf("have %v in the mempool of v%s, want nothing", left, v)
