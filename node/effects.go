@@ -12,6 +12,7 @@ import (
 	"baler/gas"
 	"baler/pool"
 	"baler/proposer"
+	"baler/store"
 	"baler/txsender"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -146,12 +147,26 @@ func (w *worker) proposal(ctx context.Context, e bundlesender.Propose) (*propose
 		return nil, err
 	}
 	w.node.sink(event.BalanceSeen{Signer: w.key.Address(), Balance: balance, Block: head.number()})
-	return w.proposer.Propose(ctx, proposer.Request{
+	proposal, err := w.proposer.Propose(ctx, proposer.Request{
 		Builder: w.builder, Head: head.header, BaseFee: head.baseFee, Priority: priority, Floor: e.Floor,
 		Beneficiary: w.beneficiary(), Balance: balance, ClaimUntil: head.number() + claimBlocks, Exclude: e.Exclude,
 		GasCap:   w.node.gasCap(head),
 		Deferred: w.node.suspicion.deferred(head.number()), Apart: w.node.suspicion.apart(head.number()), MaxOps: w.node.suspicion.limit(w.builder), Cut: w.node.suspicion.cut,
 	})
+	if err == nil && e.Floor.IsZero() { // a replacement's fees are not the policy's
+		w.remember(head, priority, proposal.Considered)
+	}
+	return proposal, err
+}
+
+// remember keeps what a proposal had to choose from, for replaying it under another policy.
+func (w *worker) remember(head *head, priority uint256.Int, considered []*pool.Operation) {
+	for _, ep := range w.node.config.EntryPoints {
+		m := proposer.MomentOf(head.number(), ep.Address, head.baseFee, priority, w.node.policy(), considered)
+		if len(m.Candidates) > 0 {
+			w.node.enqueue(store.PutMoment(w.key.Address(), m))
+		}
+	}
 }
 
 // gasCap is the most gas a transaction may have in the block after the head (EIP-7825); 0: no cap.

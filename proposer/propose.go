@@ -55,6 +55,7 @@ func (p *Proposer) Propose(ctx context.Context, req Request) (*Proposal, error) 
 			}
 			continue
 		}
+		out.Considered = append(out.Considered, b.considered...)
 		out.Skipped = append(out.Skipped, b.skipped...)
 		out.Removed = append(out.Removed, b.removed...)
 		p.passed[ep.Address] = 0
@@ -117,10 +118,11 @@ func (p *Proposer) query(req Request, ep entrypoint.EntryPoint, until uint64) po
 
 // built is what came of one EntryPoint.
 type built struct {
-	bundle  *Bundle
-	reason  Reason
-	skipped []Skip
-	removed []Removal
+	bundle     *Bundle
+	reason     Reason
+	skipped    []Skip
+	removed    []Removal
+	considered []*pool.Operation
 }
 
 // build makes the bundle of one EntryPoint.
@@ -151,7 +153,7 @@ func (p *Proposer) build(ctx context.Context, req Request, ep entrypoint.EntryPo
 	}
 	paying := c.filter(candidates, req)
 	if len(paying) == 0 {
-		return built{reason: NoneLeftAfterFeeFilter, skipped: c.skipped}, nil
+		return built{reason: NoneLeftAfterFeeFilter, skipped: c.skipped, considered: candidates}, nil
 	}
 	c.setApart(paying, req.Apart)
 	if req.Cut != nil {
@@ -164,7 +166,7 @@ func (p *Proposer) build(ctx context.Context, req Request, ep entrypoint.EntryPo
 	if err != nil {
 		return built{}, err
 	}
-	b.skipped, b.removed = c.skipped, c.removed
+	b.skipped, b.removed, b.considered = c.skipped, c.removed, candidates
 	return b, nil
 }
 

@@ -194,6 +194,8 @@ type Proposal struct {
 	Fees    gas.Fees
 	Skipped []Skip
 	Removed []Removal
+	// Considered are the operations that the pool offered, best paying first for each EntryPoint that was tried.
+	Considered []*pool.Operation
 }
 
 // Reason says why there is no bundle.

@@ -26,6 +26,9 @@ type BalerBackend interface {
 	// GasPrice returns what an operation must offer for the next block, and what it should.
 	GasPrice(ctx context.Context) (*GasPrice, error)
 
+	// ExplainUserOperation returns an operation's whole story, past and expected. An unknown one is [StateNotFound].
+	ExplainUserOperation(ctx context.Context, hash common.Hash) (*Explanation, error)
+
 	// Profit returns what bundles cost and earned.
 	Profit(ctx context.Context, q profit.Query) (*profit.Report, error)
 

@@ -91,6 +91,30 @@ func (f *fakeBackend) GasPrice(context.Context) (*GasPrice, error) {
 	}, nil
 }
 
+// ExplainUserOperation tells the same story of every operation that was sent; a pending one is expected at block 9.
+func (f *fakeBackend) ExplainUserOperation(ctx context.Context, hash common.Hash) (*Explanation, error) {
+	status, err := f.UserOperationStatus(ctx, hash)
+	if err != nil {
+		return nil, err
+	}
+	e := &Explanation{Status: status}
+	if e.Timeline, err = f.UserOperationTimeline(ctx, hash); err != nil || status.State != StatePending {
+		return e, err
+	}
+	price, err := f.GasPrice(ctx)
+	if err != nil {
+		return nil, err
+	}
+	earliest := price.Block + 2
+	e.Expected = &Expectation{
+		Block: price.Block, BaseFee: price.BaseFee, Required: price.Required,
+		Offers: gas.Fees{MaxFee: *uint256.NewInt(2_000_000_000), MaxPriority: *uint256.NewInt(1_000_000_000)}, HighestBaseFee: uint256.NewInt(787_401_575),
+		EarliestBlock: &earliest, Predecessors: 1, PayingMore: 3,
+		Waits: []string{"its max fee is too low for the next block: have 2000000000, want 2270000000 wei per gas"},
+	}
+	return e, nil
+}
+
 // Profit is that of one bundle and one cancellation.
 func (f *fakeBackend) Profit(_ context.Context, q profit.Query) (*profit.Report, error) {
 	signer := common.Address{0x51}

@@ -20,6 +20,7 @@ const (
 	recordSigned     byte = 105
 	recordEarning    byte = 106
 	recordAccount    byte = 107
+	recordMoment     byte = 108
 	recordAged       byte = 108
 )
 

@@ -51,6 +51,8 @@ type Options struct {
 	History int
 	// Earnings is how many mined transactions of ours the books remember one by one. Default: 100,000.
 	Earnings int
+	// MomentBytes is how much of what bundles were chosen from is remembered. Default: 32 MiB.
+	MomentBytes int
 	// PartBytes is how much of a journal is replayed at a restart, about: a snapshot is taken then. Default: 256 KiB.
 	PartBytes int
 	// KeepBytes is how much of a key's journal stays for people to read after nothing in it matters any more. Default: 4 MiB.
@@ -64,7 +66,7 @@ func (o Options) withDefaults() Options {
 	for _, d := range []struct {
 		value *int
 		usual int
-	}{{&o.History, 100_000}, {&o.Earnings, 100_000}, {&o.PartBytes, 256 << 10}, {&o.KeepBytes, 4 << 20}, {&o.MaxBytes, 64 << 20}} {
+	}{{&o.History, 100_000}, {&o.Earnings, 100_000}, {&o.MomentBytes, 32 << 20}, {&o.PartBytes, 256 << 10}, {&o.KeepBytes, 4 << 20}, {&o.MaxBytes, 64 << 20}} {
 		if *d.value <= 0 {
 			*d.value = d.usual
 		}
@@ -87,8 +89,9 @@ type Store struct {
 	stats    Stats
 	awakened chan struct{} // holds one token while the committer has something to look at
 
-	mined    uint64 // operations in the history; the committer's, once it runs
-	earnings uint64 // entries of the books; likewise
+	mined       uint64 // operations in the history; the committer's, once it runs
+	earnings    uint64 // entries of the books; likewise
+	momentBytes int    // of all moments; likewise
 }
 
 // The buckets. Their names and keys are part of the format.
@@ -104,6 +107,7 @@ var (
 	bucketSigned     = []byte("signed")      // attempt: signed transaction
 	bucketEarnings   = []byte("earnings")    // block number, transaction hash: entry of the books
 	bucketAccounts   = []byte("accounts")    // day, key's address: sum
+	bucketMoments    = []byte("moments")     // block number, EntryPoint, key: moment
 
 	keyMeta = []byte("store")
 	keyAged = []byte("aged")
@@ -141,6 +145,7 @@ func use(db engine, meta Meta, options Options) (*Store, error) {
 		func() error { return db.Update(prepare(meta)) },
 		s.countMined,
 		s.countEarnings,
+		s.countMoments,
 	} {
 		if err := guard(step); err != nil {
 			return nil, err
@@ -223,7 +228,7 @@ func buckets() [][]byte {
 }
 
 // laterBuckets are those that a store of this format may lack; opening it makes them.
-func laterBuckets() [][]byte { return [][]byte{bucketEarnings, bucketAccounts} }
+func laterBuckets() [][]byte { return [][]byte{bucketEarnings, bucketAccounts, bucketMoments} }
 
 // readMeta returns nil for an empty store.
 func readMeta(tx transaction) (*storedMeta, error) {

@@ -33,7 +33,10 @@ type cli struct {
 	Node nodeCommand `cmd:"" help:"Run the bundler against a node."`
 	Load loadCommand `cmd:"" help:"Send a load of real operations to any bundler, and report."`
 
-	Admin  adminCommand  `cmd:"" help:"Look after the bundle senders' keys: their funds, and which are used."`
+	Admin   adminCommand   `cmd:"" help:"Look after the bundle senders' keys: their funds, and which are used."`
+	Explain explainCommand `cmd:"" help:"Tell an operation's whole story: what happened to it, why it waits, when it will be taken."`
+	Whatif  whatifCommand  `cmd:"" help:"Replay what bundles were chosen from under other fee policies, and print what they would have earned."`
+
 	Replay replayCommand `cmd:"" help:"Print a journal as a timeline, and repeat it through the machine."`
 }
 
