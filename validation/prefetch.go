@@ -6,6 +6,7 @@ import (
 	"baler/datafee"
 	"baler/entrypoint"
 	"baler/evm"
+	"baler/gas"
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -23,7 +24,7 @@ func (v *Validator) prefetch(ctx context.Context, view *evm.View, ep entrypoint.
 	if v.hints.knows(op.Sender) || v.hints.knows(ep.Address) {
 		return view.PrefetchReads(ctx, []*evm.ReadSet{g.reads}, quote.Questions()...)
 	}
-	return view.PrefetchCall(ctx, []*evm.ReadSet{g.reads}, v.message(ep, op), quote.Questions()...)
+	return view.PrefetchCall(ctx, []*evm.ReadSet{g.reads}, v.validation(ep, op), quote.Questions()...)
 }
 
 // message is the transaction that bundles the one operation, as it is simulated: by nobody, for nothing.
@@ -35,6 +36,23 @@ func (v *Validator) message(ep entrypoint.EntryPoint, op *userop.UserOperation) 
 	if op.Authorization != nil {
 		m.Authorizations = []types.SetCodeAuthorization{*op.Authorization}
 	}
+	return m
+}
+
+// entryPointGas is more than an EntryPoint uses itself, and with its helper, for the validation of one operation.
+const entryPointGas = 300_000
+
+// validation is the message with gas for its validation, and hardly any more: the node lists what it reads by running it,
+// and what comes after validation is nobody's business there.
+func (v *Validator) validation(ep entrypoint.EntryPoint, op *userop.UserOperation) evm.Message {
+	m := v.message(ep, op)
+	tokens := gas.DataTokens(m.Data)
+	limits := gas.VerificationLimits(op)
+	if limits > m.Gas { // they are over what a transaction may have
+		return m
+	}
+	before := gas.IntrinsicGas(tokens, uint64(len(m.Authorizations))) + gas.FloorGas(tokens)
+	m.Gas = min(m.Gas, before+limits+limits/32+entryPointGas) // of 63/64 in two calls (EIP-150)
 	return m
 }
 

@@ -1,6 +1,7 @@
 package validation_test
 
 import (
+	"errors"
 	"testing"
 
 	"baler/entrypoint"
@@ -13,17 +14,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Contracts that make validation work as hard as their gas allows: there is an answer, the same by tracing, and it holds
-// no more verdicts and reads than are bounded.
-func TestHostileContracts(t *testing.T) {
-	w := newRuleWorld(t, userop.V07)
+// hostile is a program for an account's validation that makes it work as hard as its gas allows.
+type hostile struct {
+	name  string
+	steps []step
+	rule  erc7562.Rule // "": the EntryPoint refuses it, or it is allowed
+	reads int          // slots at least read
+}
+
+func hostilePrograms() []hostile {
 	none := common.Address{}
-	cases := []struct {
-		name  string
-		steps []step
-		rule  erc7562.Rule // "": the EntryPoint refuses it, or it is allowed
-		reads int          // slots at least read
-	}{
+	return []hostile{
 		{"10,000 slots", []step{run(ruleTarget, do(stepManyLoads, none, 10_000))}, "", 2_000},
 		{"2,000 slots", []step{run(ruleTarget, do(stepManyLoads, none, 2_000))}, "STO-021", 2_000},
 		{"5,000 transient slots", []step{run(ruleTarget, do(stepManyTStores, none, 5_000))}, "STO-021", 0},
@@ -37,7 +38,13 @@ func TestHostileContracts(t *testing.T) {
 		{"a loop that eats all gas", []step{do(int(vm.CALL), bare["loop"].address, 0)}, "", 0},
 		{"calls of itself to the last gas", []step{do(stepTryCall, bare["recursion"].address, 2_000_000)}, "OP-020", 0},
 	}
-	for _, c := range cases {
+}
+
+// Contracts that make validation work as hard as their gas allows: there is an answer, the same by tracing, and it holds
+// no more verdicts and reads than are bounded.
+func TestHostileContracts(t *testing.T) {
+	w := newRuleWorld(t, userop.V07)
+	for _, c := range hostilePrograms() {
 		t.Run(c.name, func(t *testing.T) {
 			a := w.actors(userop.V07, scenarios[0])
 			op := w.operation(userop.V07, scenarios[0], a, c.steps)
@@ -57,6 +64,26 @@ func TestHostileContracts(t *testing.T) {
 			stats := w.v.Source().View(w.head()).Stats()
 			if stats.RoundTrips > 40 {
 				t.Errorf("have %d round trips for all so far, want at most 40", stats.RoundTrips)
+			}
+		})
+	}
+}
+
+// BenchmarkHostile is what the work of such programs costs in the local EVM: time, and memory that is allocated meanwhile.
+// Their verification gas limit is 6,000,000, twelve times what ERC-7562 allows.
+func BenchmarkHostile(b *testing.B) {
+	w := newRuleWorld(b, userop.V07)
+	for _, c := range hostilePrograms() {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			op := w.operation(userop.V07, scenarios[0], w.actors(userop.V07, scenarios[0]), c.steps)
+			head := w.head()
+			for b.Loop() {
+				w.v.Forget() // and so no refusal or result is remembered
+				_, err := w.v.Validate(b.Context(), head, entrypoint.Canonical(userop.V07), op, validation.Options{})
+				if _, refused := errors.AsType[*validation.Refusal](err); err != nil && !refused {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

@@ -240,7 +240,7 @@ func (v *Validator) simulate(ctx context.Context, view *evm.View, ep entrypoint.
 	op := bundled.op
 	run := evm.RunOptions{Origin: v.cfg.Beneficiary, Block: opts.Block}
 	if !v.hints.knows(op.Sender) {
-		run.Message = new(v.message(ep, op))
+		run.Message = new(v.validation(ep, op))
 	}
 	if op.Authorization != nil {
 		run.Authorizations = []types.SetCodeAuthorization{*op.Authorization}
