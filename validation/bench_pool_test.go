@@ -68,8 +68,9 @@ func (f *fixture) deployMany(v userop.Version, n int) []*userop.UserOperation {
 }
 
 // BenchmarkRevalidate1000 is the second simulation of a pool of 1,000 sponsored operations of as many accounts, at a new
-// head: from memory, run again in the local EVM, and by the node's debug_traceCall with geth's native erc7562Tracer (some of
-// the operations, scaled up). All three in turn in one run; once over loopback, once with 50 ms put before each round trip.
+// head: from memory, run again in the local EVM, and by the node's debug_traceCall with geth's native erc7562Tracer, whose
+// answer is judged by the same rules (some of the operations, scaled up). All three in turn in one run; once over loopback,
+// once with 50 ms put before each round trip.
 func BenchmarkRevalidate1000(b *testing.B) {
 	const pool, traced = 1_000, 10
 	f := newFixture(b, validation.Config{})
@@ -88,14 +89,15 @@ func BenchmarkRevalidate1000(b *testing.B) {
 			}
 		}
 	}
+	tracer := validation.New(evm.NewSource(node, f.chain.ChainConfig(), evm.Options{}), validation.Config{SampleEvery: -1, Tracing: validation.TracingAlways})
 	trace := func() {
+		tracer.Forget()
+		head := f.head()
+		if err := tracer.Prepare(b.Context(), head, ep, ops[:traced]); err != nil {
+			b.Fatal(err)
+		}
 		for _, op := range ops[:traced] {
-			msg := map[string]any{
-				"from": f.bundler(), "to": ep.Address, "gas": hexutil.Uint64(10_000_000),
-				"input": hexutil.Bytes(entrypoint.EncodeHandleOps(op.Version, []*userop.UserOperation{op}, f.bundler())),
-			}
-			var result json.RawMessage
-			if err := node.CallContext(b.Context(), &result, "debug_traceCall", msg, "latest", map[string]any{"tracer": "erc7562Tracer"}); err != nil {
+			if _, err := tracer.Validate(b.Context(), head, ep, op, validation.Options{}); err != nil {
 				b.Fatal(err)
 			}
 		}
