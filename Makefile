@@ -33,7 +33,7 @@ build: ## Build bin/baler
 	go build -trimpath -o bin/baler ./cmd/baler
 
 ##@ Test
-.PHONY: test deps vet unit fuzz clients conformance faults soak
+.PHONY: test deps vet unit fuzz clients conformance faults fleet soak
 # One after another: each step is heavy enough to use every core by itself.
 test: ## Everything: install what the tests need, then vet, tests with the race detector, fuzzing, real clients
 	@$(MAKE) deps
@@ -64,6 +64,9 @@ conformance: ## docs/conformance.md: which test shows each rule of ERC-7562 and 
 
 faults: ## The tests with faults at full size: 4 senders, 500 operations each, one fault after the other
 	BALER_FAULT_OPS=2000 go test -count=1 -parallel=1 -timeout=60m -v -run='TestFaultsLoseNothing|TestKillsAtRandom' ./cmd/baler
+
+fleet: ## Three processes with one pool in Redis: 2,000 operations while a script kills, stops and cuts them off
+	BALER_FAULT_OPS=2000 go test -count=1 -timeout=60m -v -run='TestAFleetInTrouble' ./cmd/baler
 
 soak: ## The bundler under load through a seeded script of faults (DURATION=10m SEED=1)
 	BALER_SOAK=$(DURATION) BALER_SOAK_SEED=$(SEED) go test -count=1 -timeout=48h -v -run='^TestSoak$$' ./cmd/baler

@@ -140,6 +140,10 @@ func TestTheNextHolderFindsTheTable(t *testing.T) {
 	big := strings.Repeat("x", 1<<20)
 	mustCommit(t, first, put("a", "1"), put("b", "2"), put("big", big), put("\x00\xff", "binary"))
 	mustCommit(t, first, lease.Change{Key: "a", Drop: true}, put("b", "3"), lease.Change{Key: "never there", Drop: true})
+	seen, err := b.Look(t.Context(), "key")
+	if err != nil || len(seen) != 3 || seen["b"] != "3" {
+		t.Errorf("another process sees %d pairs, b %q, %v, want all three", len(seen), seen["b"], err)
+	}
 	if err := first.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -457,5 +461,35 @@ func TestAddressesAreOfOneServerAClusterOrSentinels(t *testing.T) {
 		if !errors.Is(err, lease.ErrURL) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%v: have %v, want ErrURL without the password", urls, err)
 		}
+	}
+}
+
+// The keys of a name are in one slot, so that a cluster runs the scripts.
+func TestLeasesWorkInACluster(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--cluster-enabled", "yes")
+	one := server.Client(t)
+	if err := one.Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(one.ClusterInfo(t.Context()).Val(), "cluster_state:ok"); <-time.After(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the cluster does not come up")
+		}
+	}
+	client, err := lease.Dial([]string{"redis-cluster://" + server.Addr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	first := acquire(t, lease.New(client, 1337, quick()), "key:0xab")
+	load(t, first)
+	mustCommit(t, first, put("a", "1"), put("b", "2"))
+	if err := first.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := acquire(t, lease.New(client, 1337, quick()), "key:0xab")
+	if have := load(t, second); len(have) != 2 || second.Token() <= first.Token() {
+		t.Errorf("have %v with token %d, want both values and a token greater than %d", have, second.Token(), first.Token())
 	}
 }

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"testing"
 
+	"baler/bundlesender"
+	"baler/gas"
 	"baler/lease"
 
+	"github.com/ethereum/go-ethereum/common"
 	"pgregory.net/rapid"
 )
 
@@ -241,5 +245,37 @@ func TestATableOfSomethingElseIsRefused(t *testing.T) {
 	table.pairs["\x04meta"] = []byte("x")
 	if _, err := OpenTable(t.Context(), table, testMeta, Options{}); !errors.Is(err, ErrDamaged) {
 		t.Errorf("have %v, want ErrDamaged", err)
+	}
+}
+
+// Whoever does not hold a key can see what its holder has in flight, and changes nothing by that.
+func TestWhatAKeyHasInFlightCanBeLookedAt(t *testing.T) {
+	table := newMemoryTable()
+	s := mustOpenTable(t, table)
+	stop := start(t, s)
+	defer stop()
+	j := mustJournal(t, s)
+	mustResume(t, j)
+	want := common.Hash{9}
+	if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 1, Operations: []common.Hash{want}}, someTransaction(1, 0, gas.Fees{}), ""); err != nil {
+		t.Fatal(err)
+	}
+	pairs := make(map[string]string)
+	for key, value := range table.pairs {
+		pairs[key] = string(value)
+	}
+	seen, err := Look(pairs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	operations, err := mustJournal(t, seen).InFlight()
+	if err != nil || !slices.Equal(operations, []common.Hash{want}) {
+		t.Errorf("have %v, %v, want %s", operations, err, want)
+	}
+	if err := seen.Commit(t.Context(), put("a", "1")); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("have %v, want ErrReadOnly", err)
+	}
+	if none, err := Look(nil); none != nil || err != nil {
+		t.Errorf("of a key that was never held: have %v, %v, want nothing", none, err)
 	}
 }
