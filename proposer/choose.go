@@ -179,7 +179,8 @@ func (c *chooser) room(op *pool.Operation) (s Skip, ends bool) {
 	case len(c.ops) >= c.maxOps:
 		return numbers(BundleFull, uint64(len(c.ops))+1, uint64(c.maxOps)), true
 	case !ok || units > c.gasLeft:
-		return numbers(c.gasReason, units, c.gasLeft), ends
+		// The best paying one that fits no bundle, not even an empty one, would keep out all behind it for ever.
+		return numbers(c.gasReason, units, c.gasLeft), ends && (len(c.ops) > 0 || c.gasReason != GasLimitReached)
 	case size > c.bytesLeft:
 		return numbers(BytesReached, size, c.bytesLeft), ends
 	default:

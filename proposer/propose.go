@@ -58,6 +58,7 @@ func (p *Proposer) Propose(ctx context.Context, req Request) (*Proposal, error) 
 		out.Considered = append(out.Considered, b.considered...)
 		out.Skipped = append(out.Skipped, b.skipped...)
 		out.Removed = append(out.Removed, b.removed...)
+		p.starved.count(b.considered, b.skipped, b.bundle != nil)
 		p.passed[ep.Address] = 0
 		if b.bundle != nil {
 			out.Bundle, out.Reason = b.bundle, Proposed
@@ -155,6 +156,7 @@ func (p *Proposer) build(ctx context.Context, req Request, ep entrypoint.EntryPo
 	if len(paying) == 0 {
 		return built{reason: NoneLeftAfterFeeFilter, skipped: c.skipped, considered: candidates}, nil
 	}
+	paying = p.starved.first(paying)
 	c.setApart(paying, req.Apart)
 	if req.Cut != nil {
 		paying = c.cut(paying, req.Cut)

@@ -302,6 +302,9 @@ type Config struct {
 	ExpiryMargin     uint64      // an operation must stay valid this long after the head: seconds
 	ExpiryBlocks     uint64      // the same for ranges of block numbers
 
+	// MaxDeferred is how often an operation is left out in favour of others that pay more (it conflicts with them, or they use up
+	// its paymaster's deposit), before it goes first; 0: it never does.
+	MaxDeferred int
 	// MaxPassedOver is how often an EntryPoint with bundleable operations is passed over for one that pays more,
 	// before it goes first.
 	MaxPassedOver int
@@ -329,6 +332,7 @@ func DefaultConfig() Config {
 		ExpiryMargin:           12,
 		ExpiryBlocks:           2,
 		MaxPassedOver:          4,
+		MaxDeferred:            8,
 	}
 }
 
@@ -339,9 +343,10 @@ type Proposer struct {
 	validator Validator
 	config    Config
 	passed    map[common.Address]int
+	starved   *starved
 }
 
 // New returns a proposer.
 func New(p Pool, v Validator, config Config) *Proposer {
-	return &Proposer{pool: p, validator: v, config: config, passed: make(map[common.Address]int)}
+	return &Proposer{pool: p, validator: v, config: config, passed: make(map[common.Address]int), starved: newStarved(config.MaxDeferred)}
 }

@@ -68,6 +68,7 @@ type proposerSettings struct {
 	MaxTransactionBytes              uint64 `help:"Most bytes of calldata that nodes take in a transaction: they refuse transactions over 128 KiB." default:"129024"`
 	MaxBlockSharePercent             uint64 `help:"Most of a block's gas limit that a bundle may take, in percent; 0: all." default:"75"`
 	BundleGasMarginPercent           uint64 `help:"Added to the gas that a bundle was measured to need beside its operations' calls, in percent." default:"10"`
+	MaxDeferred                      int    `help:"How often an operation is left out in favour of others that pay more (it conflicts with them, or they use up its paymaster's deposit), before it goes first; 0: never." default:"8"`
 	MaxEntryPointPassedOver          int    `help:"How often an EntryPoint with operations is passed over for one that pays more, before it goes first." default:"4"`
 	BundlePacking                    string `help:"priority: the first operation that does not fit ends the bundle; fill: it is passed over." enum:"priority,fill" default:"priority"`
 	MaxFeePerGas                     string `help:"Most a bundle or cancellation offers, in wei per gas. Default: the chain's." placeholder:"WEI"`
@@ -257,6 +258,7 @@ func (s proposerSettings) config(mode gas.PriorityFeeMode, packing proposer.Pack
 	config.MaxBundleGas = s.MaxBundleGas
 	config.MaxBlockSharePercent = s.MaxBlockSharePercent
 	config.GasMarginPercent, config.MaxPassedOver = s.BundleGasMarginPercent, s.MaxEntryPointPassedOver
+	config.MaxDeferred = s.MaxDeferred
 	config.MaxBundleBytes = min(s.MaxBundleBytes, s.MaxTransactionBytes)
 	config.MaxContextBytes = s.MaxBundleContextSize
 	config.MinProfit = big.NewInt(s.MinBundleProfit)
