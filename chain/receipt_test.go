@@ -1,0 +1,37 @@
+package chain
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+// zeros512 is an empty bloom filter.
+var zeros512 = strings.Repeat("0", 512)
+
+// What rollups add to a receipt is read; without it, and in every other field, it is the receipt it always was.
+func TestReceiptsTellTheFeeForDataOnAnotherChain(t *testing.T) {
+	t.Parallel()
+	common := `"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + zeros512 + `","logs":[],` +
+		`"transactionHash":"0x00000000000000000000000000000000000000000000000000000000000000aa","gasUsed":"0x5208","effectiveGasPrice":"0x3b9aca00",` +
+		`"blockHash":"0x00000000000000000000000000000000000000000000000000000000000000bb","blockNumber":"0x7","transactionIndex":"0x0"`
+	for text, want := range map[string]uint64{
+		"{" + common + "}":                      0,
+		"{" + common + `,"l1Fee":"0x2710"}`:     10_000,
+		"{" + common + `,"l1Fee":null}`:         0,
+		"{" + common + `,"l1Fee":"0x0","x":{}}`: 0,
+	} {
+		var r Receipt
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.L1Fee.Uint64() != want || r.GasUsed != 21_000 || r.BlockNumber.Uint64() != 7 {
+			t.Errorf("have fee %v, gas %d in block %v, want fee %d, gas 21000 in block 7", &r.L1Fee, r.GasUsed, r.BlockNumber, want)
+		}
+	}
+	for _, text := range []string{"{" + common + `,"l1Fee":"ten"}`, `{"status":"0x1"}`, "7"} {
+		if err := json.Unmarshal([]byte(text), new(Receipt)); err == nil {
+			t.Errorf("%.40s: have no error", text)
+		}
+	}
+}

@@ -1,0 +1,64 @@
+package node
+
+import (
+	"math/big"
+	"testing"
+
+	"baler/bundlesender"
+	"baler/chain"
+	"baler/entrypoint"
+	"baler/profit"
+	"baler/userop"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/holiman/uint256"
+)
+
+// operationEvent is the log of an operation that was charged for its gas at 2 wei.
+func operationEvent(ep common.Address, gasUsed int64) *types.Log {
+	log := &types.Log{Address: ep, Topics: []common.Hash{entrypoint.TopicUserOperationEvent, {1}, {2}, {3}}}
+	for _, word := range []int64{0, 1, 2 * gasUsed, gasUsed} { // nonce, success, actualGasCost, actualGasUsed
+		log.Data = append(log.Data, common.LeftPadBytes(big.NewInt(word).Bytes(), 32)...)
+	}
+	return log
+}
+
+// A receipt of 100 gas at 3 wei, and 50 wei for data on another chain.
+func TestTheBooksReadReceipts(t *testing.T) {
+	ep := entrypoint.Canonical(userop.V07)
+	n := &Node{config: Config{EntryPoints: []entrypoint.EntryPoint{ep}}}
+	receipt := &chain.Receipt{L1Fee: *uint256.NewInt(50)}
+	receipt.Status, receipt.GasUsed, receipt.EffectiveGasPrice, receipt.BlockNumber = types.ReceiptStatusSuccessful, 100, big.NewInt(3), big.NewInt(7)
+	receipt.Logs = []*types.Log{operationEvent(ep.Address, 200), operationEvent(common.Address{0xee}, 1_000_000), operationEvent(ep.Address, 30)}
+	e := n.entryOf(common.Address{9}, settledTx{kind: bundlesender.KindBundle, operations: 2, gasLimit: 120}, receipt)
+	if e.Kind != profit.Bundle || e.Cost.Uint64() != 350 || e.L1Fee.Uint64() != 50 || e.Earned.Uint64() != 460 || e.ChargedGas != 230 || e.GasLimit != 120 {
+		t.Errorf("have %+v, want 460 wei earned for 230 gas, and 350 paid", e)
+	}
+	if have := e.Profit(); have.Cmp(big.NewInt(110)) != 0 {
+		t.Errorf("have profit %v, want 110", have)
+	}
+	receipt.Status, receipt.Logs = types.ReceiptStatusFailed, nil
+	if e := n.entryOf(common.Address{9}, settledTx{kind: bundlesender.KindBundle}, receipt); e.Kind != profit.Reverted || e.Profit().Cmp(big.NewInt(-350)) != 0 {
+		t.Errorf("reverted: have %v with profit %v, want -350", e.Kind, e.Profit())
+	}
+	if e := n.entryOf(common.Address{9}, settledTx{kind: bundlesender.KindCancellation}, receipt); e.Kind != profit.Cancellation {
+		t.Errorf("cancellation: have %v", e.Kind)
+	}
+}
+
+// The size that operations are asked to pay for is that of the last 50 blocks' bundles.
+func TestTheExpectedBundleSizeFollowsTheBlocks(t *testing.T) {
+	b := newBooks()
+	head := func(number int64) { b.seen(&types.Header{Number: big.NewInt(number), Time: uint64(number)}) }
+	head(100)
+	b.add(&profit.Entry{Transaction: common.Hash{1}, Block: 100, Kind: profit.Bundle, Operations: 9}, 100)
+	head(101)
+	if estimate, accept := b.estimateSize(), b.acceptSize(); estimate != 9 || accept != 18 {
+		t.Errorf("have %d for estimates and %d for acceptance, want 9 and 18", estimate, accept)
+	}
+	head(151)
+	if estimate := b.estimateSize(); estimate != 0 {
+		t.Errorf("after 51 blocks without a bundle: have %d, want none expected", estimate)
+	}
+}
