@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,21 +73,18 @@ func (b *browser) hear(e any) {
 	}
 }
 
-// expect takes back a complaint that the test has provoked; it must be there.
-func (b *browser) expect(part string) {
+// forgive takes back the complaints that the test has provoked: those with one of these parts. There must be some.
+func (b *browser) forgive(parts ...string) {
 	b.t.Helper()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var others []string
-	for _, complaint := range b.complaints {
-		if !strings.Contains(complaint, part) {
-			others = append(others, complaint)
-		}
+	left := slices.DeleteFunc(slices.Clone(b.complaints), func(complaint string) bool {
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(complaint, part) })
+	})
+	if len(left) == len(b.complaints) {
+		b.t.Errorf("the page does not complain about %q; it says %q", parts, b.complaints)
 	}
-	if len(others) == len(b.complaints) {
-		b.t.Errorf("the page does not complain about %q; it says %q", part, b.complaints)
-	}
-	b.complaints = others
+	b.complaints = left
 }
 
 func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {

@@ -144,6 +144,8 @@ func (f *fakeBundler) acted() []string {
 type served struct {
 	page *dashboard.Dashboard
 	url  string
+	addr string
+	stop func() // the listener
 }
 
 // serve serves the page of a bundler until the test ends. operator may be nil.
@@ -154,27 +156,43 @@ func serve(t *testing.T, bundler dashboard.Bundler, operator dashboard.Operator)
 
 func servePage(t *testing.T, page *dashboard.Dashboard, bundler dashboard.Bundler, operator dashboard.Operator) *served {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	s := &served{page: page}
+	s := &served{page: page, addr: "127.0.0.1:0"}
 	page.Show(bundler, operator)
-	server := edge.NewServer(edge.Config{Token: token, Logger: log})
-	s.page.Mount(server)
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.url = "http://" + listener.Addr().String()
+	s.mend(t)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var running sync.WaitGroup
 	running.Go(func() { s.page.Run(ctx) })
+	t.Cleanup(func() {
+		s.cut()
+		stop()
+		running.Wait()
+	})
+	return s
+}
+
+// cut closes the listener and every connection.
+func (s *served) cut() { s.stop() }
+
+// mend opens the listener, at the same address as before.
+func (s *served) mend(t *testing.T) {
+	t.Helper()
+	server := edge.NewServer(edge.Config{Token: token, Logger: slog.New(slog.DiscardHandler)})
+	s.page.Mount(server)
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = listener.Addr().String()
+	s.url = "http://" + s.addr
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	var running sync.WaitGroup
 	running.Go(func() {
 		if err := server.Serve(ctx, listener); err != nil {
 			t.Errorf("server: %v", err)
 		}
 	})
-	t.Cleanup(func() {
+	s.stop = func() {
 		stop()
 		running.Wait()
-	})
-	return s
+	}
 }

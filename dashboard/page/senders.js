@@ -55,7 +55,7 @@ function senderTable(senders, chosen, head) {
 
 function alerts(docs, senders, head) {
   const list = docs.get('alerts') ?? []
-  return h('div', { class: 'alerts' }, h('h4', null, 'Alerts'),
+  return h('div', { class: 'alerts' }, h('h3', { class: 'small' }, 'Alerts'),
     list.length === 0 ? h('p', { class: 'quiet' }, 'None since the start.') : h('ul', null, [...list].reverse().slice(0, 5).map((a) => {
       const at = senders.findIndex((s) => s.signer === a.signer)
       return h('li', { 'data-key': `${a.signer} ${a.kind}` }, at >= 0 && [tokenBadge(at + 1, senders[at].state), ' '], h('strong', null, a.kind), ' ', h('span', { class: 'quiet' }, `${since(a.block, head) || `block ${count(a.block)}`}${a.times > 1 ? `, ${count(a.times)} times` : ''}`))

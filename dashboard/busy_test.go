@@ -3,7 +3,6 @@ package dashboard_test
 import (
 	"fmt"
 	"math/big"
-	"testing"
 	"time"
 
 	"baler/dashboard"
@@ -63,31 +62,24 @@ func busyBundler() *fakeBundler {
 	return f
 }
 
-func TestLook(t *testing.T) {
-	f := busyBundler()
-	s := serve(t, f, f)
-	s.page.Hear(event.HeadSeen{Number: 4812})
+// tell tells a page of a day's work: transactions of four senders, one of them reverted, the last ones not mined yet.
+func tell(page *dashboard.Dashboard) {
+	page.Hear(event.HeadSeen{Number: 4812})
 	for i := range 14 {
-		tx := common.Hash{9, byte(i)}
-		s.page.Hear(event.HeadSeen{Number: uint64(4770 + 3*i)})
-		s.page.Hear(event.BundleSent{Signer: address(i%4 + 1), Tx: tx, Nonce: uint64(i / 4), Operations: 8 + i, Hashes: []common.Hash{{1, 2}}, GasLimit: 1_900_000, Fees: gweiFees(3.1, 1), Answer: "accepted", ExpectedProfit: *uint256.NewInt(1e15)})
+		tx, signer := common.Hash{9, byte(i)}, address(i%4+1)
+		page.Hear(event.HeadSeen{Number: uint64(4770 + 3*i)})
+		page.Hear(event.BundleSent{
+			Signer: signer, Tx: tx, Nonce: uint64(i / 4), Operations: 8 + i, Hashes: []common.Hash{{1, 2}}, GasLimit: 1_900_000,
+			Fees: gweiFees(3.1, 1), Answer: "accepted", ExpectedProfit: *uint256.NewInt(1e15),
+		})
 		if i < 11 {
-			s.page.Hear(event.HeadSeen{Number: uint64(4771 + 3*i)})
-			s.page.Hear(event.BundleMined{Signer: address(i%4 + 1), Tx: tx, Block: uint64(4771 + 3*i), Operations: 8 + i, Success: i != 5, GasUsed: 1_400_000, Cost: *uint256.NewInt(2.1e15), Earned: *uint256.NewInt(2.9e15)})
+			page.Hear(event.HeadSeen{Number: uint64(4771 + 3*i)})
+			page.Hear(event.BundleMined{
+				Signer: signer, Tx: tx, Block: uint64(4771 + 3*i), Operations: 8 + i, Success: i != 5, GasUsed: 1_400_000,
+				Cost: *uint256.NewInt(2.1e15), Earned: *uint256.NewInt(2.9e15),
+			})
 		}
 	}
-	s.page.Hear(event.HeadSeen{Number: 4812})
-	s.page.Hear(event.Alert{Signer: address(3), Kind: "transaction rejected", Text: "bundle sender: transaction rejected"})
-	b := open(t, s.url)
-	b.sees("#live", "Live")
-	b.sees("#senders-body", "CancelPending")
-	for _, view := range []struct {
-		name          string
-		width, height int64
-		scheme        string
-	}{{"light", 1440, 900, "light"}, {"dark", 1440, 900, "dark"}, {"phone", 390, 844, "light"}} {
-		b.size(view.width, view.height, view.scheme)
-		b.until("plots", "document.querySelector('#money canvas') && document.querySelector('#fees canvas')", "1")
-		b.picture("look-" + view.name)
-	}
+	page.Hear(event.HeadSeen{Number: 4812})
+	page.Hear(event.Alert{Signer: address(3), Kind: "transaction rejected", Text: "bundle sender: transaction rejected"})
 }
