@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 25 * time.Second
+const patience = 60 * time.Second
 
 // browser is a tab of a real Chromium, and what the page complained about.
 type browser struct {
@@ -145,6 +145,18 @@ func (b *browser) until(what, script, otherwise string) {
 func (b *browser) hush() {
 	b.t.Helper()
 	b.until("the page has said what it had to", "!document.querySelector('#told').classList.contains('shown')", "document.querySelector('#told').innerText")
+}
+
+// view keeps a picture of what fits into the window.
+func (b *browser) view(name string) {
+	b.t.Helper()
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Fatalf("browser: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(artifacts(b.t), name+".png"), png, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // size makes the window so large, and its colour scheme light or dark.

@@ -320,5 +320,8 @@ func TestFourSendersInFourStates(t *testing.T) {
 		b.until("the plots are drawn", "document.querySelector('#money canvas') && document.querySelector('#fees canvas')", "document.body.innerText")
 		b.hush()
 		b.picture(view.name)
+		b.size(view.width, view.height*5/3, view.scheme)
+		b.do(chromedp.Evaluate[chromedp.Void]("window.scrollTo(0, 0)"))
+		b.view(view.name + "-top")
 	}
 }

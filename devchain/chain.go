@@ -133,6 +133,7 @@ func (c *Chain) startNode(genesis *core.Genesis, host string, port int) error {
 	stack.RegisterAPIs([]rpc.API{
 		{Namespace: "eth", Service: filters.NewFilterAPI(filters.NewFilterSystem(backend.APIBackend, filters.Config{}))},
 		{Namespace: "eth", Service: &sendAPI{chain: c}},
+		{Namespace: "dev", Service: &devAPI{chain: c}},
 	})
 	if err := stack.Start(); err != nil {
 		return fmt.Errorf("devchain: start node: %w", err) // it has closed itself
@@ -167,7 +168,7 @@ func (c *Chain) openIndex() error {
 // nodeConfig is a node in memory without peers, serving HTTP and WebSocket on one port.
 func nodeConfig(host string, port int) *node.Config {
 	cfg := node.DefaultConfig
-	modules := []string{"eth", "debug", "net", "txpool", "web3"}
+	modules := []string{"eth", "debug", "dev", "net", "txpool", "web3"}
 	cfg.Name = "baler-devchain"
 	cfg.DataDir = ""
 	cfg.UseLightweightKDF = true

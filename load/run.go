@@ -36,24 +36,11 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
-	r := &run{
-		cfg: cfg, tally: newTally(cfg), pace: pacer{rate: cfg.Rate},
-		to: crypto.PubkeyToAddress(cfg.FundingKey.PublicKey),
-	}
-	var err error
-	if r.bundler, err = dial(ctx, cfg.BundlerURL, cfg.RequestTimeout, cfg.Concurrency+1); err != nil {
-		return nil, fmt.Errorf("bundler: %w", err)
-	}
-	defer r.bundler.close()
-	if r.node, err = dial(ctx, cfg.NodeURL, cfg.RequestTimeout, cfg.Concurrency+1); err != nil {
-		return nil, fmt.Errorf("node: %w", err)
-	}
-	defer r.node.close()
-
-	if err := r.checkEndpoints(ctx); err != nil {
+	r, err := begin(ctx, cfg)
+	if err != nil {
 		return nil, err
 	}
-	r.fees.read = r.node.suggestFees
+	defer r.end()
 	accounts, err := r.prepare(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("prepare accounts: %w", err)
@@ -75,6 +62,32 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	}
 	report.Took = took
 	return report, nil
+}
+
+// begin connects to both endpoints and checks that they belong together; whoever begins calls end.
+func begin(ctx context.Context, cfg Config) (_ *run, err error) {
+	r := &run{
+		cfg: cfg, tally: newTally(cfg), pace: pacer{rate: cfg.Rate},
+		to: crypto.PubkeyToAddress(cfg.FundingKey.PublicKey),
+	}
+	if r.bundler, err = dial(ctx, cfg.BundlerURL, cfg.RequestTimeout, cfg.Concurrency+1); err != nil {
+		return nil, fmt.Errorf("bundler: %w", err)
+	}
+	if r.node, err = dial(ctx, cfg.NodeURL, cfg.RequestTimeout, cfg.Concurrency+1); err != nil {
+		r.bundler.close()
+		return nil, fmt.Errorf("node: %w", err)
+	}
+	if err := r.checkEndpoints(ctx); err != nil {
+		r.end()
+		return nil, err
+	}
+	r.fees.read = r.node.suggestFees
+	return r, nil
+}
+
+func (r *run) end() {
+	r.node.close()
+	r.bundler.close()
 }
 
 // checkEndpoints makes sure that bundler and node are of one chain, and that the bundler serves the EntryPoints.

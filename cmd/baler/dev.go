@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
 	"baler/chain"
 	"baler/devchain"
 	"baler/entrypoint"
+	"baler/load"
 	"baler/node"
 	"baler/signer"
 	"baler/userop"
@@ -54,6 +56,9 @@ func (c *devCommand) Run(ctx context.Context, out console) error {
 	}
 	ready := stack.describe()
 	ready.AdminURL, ready.AdminToken = stack.bundler.operatorsURL, c.Admin.AdminToken
+	if ready.Samples, err = stack.samples(ctx); err != nil {
+		return errors.Join(fmt.Errorf("operations to try: %w", err), stack.close())
+	}
 	ready.print(out)
 	if c.ReadyFile != "" {
 		err = ready.write(c.ReadyFile)
@@ -113,6 +118,42 @@ func startStack(ctx context.Context, s stackSettings, out console, log *slog.Log
 	return st, err
 }
 
+// sampleOps is how many operations are ready to be sent by hand.
+const sampleOps = 3
+
+// sample is an operation that is ready to be sent.
+type sample struct {
+	EntryPoint common.Address        `json:"entry_point"`
+	Hash       common.Hash           `json:"hash"`
+	Operation  *userop.UserOperation `json:"operation"`
+}
+
+// samples are signed operations of new accounts, for the newest EntryPoint that has a paymaster; none if none has.
+func (st *stack) samples(ctx context.Context) ([]sample, error) {
+	contracts := st.chain.Contracts()
+	at := slices.IndexFunc(st.entryPoints, func(ep entrypoint.EntryPoint) bool {
+		return contracts.Paymasters[ep.Version] != (common.Address{})
+	})
+	if at < 0 {
+		return nil, nil
+	}
+	ep := st.entryPoints[at]
+	ops, err := load.Sample(ctx, load.Config{
+		BundlerURL: st.bundler.url, NodeURL: st.chain.HTTPURL(), Accounts: sampleOps, FundingKey: st.chain.Keys()[signerKeys],
+		Targets: []load.Target{{
+			EntryPoint: ep, Factory: contracts.AccountFactories[ep.Version], Paymaster: contracts.Paymasters[ep.Version], PaymasterSigner: contracts.PaymasterSigner,
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]sample, len(ops))
+	for i, op := range ops {
+		list[i] = sample{EntryPoint: ep.Address, Hash: op.Hash(ep.Address, st.chain.ChainID(), common.Address{}), Operation: op}
+	}
+	return list, nil
+}
+
 func (st *stack) close() error {
 	var errs []error
 	if st.bundler != nil {
@@ -140,6 +181,7 @@ type readyReport struct {
 	ChainID    uint64        `json:"chain_id"`
 	Keys       []string      `json:"keys"` // hex, funded, and none of the bundler's
 	Contracts  readyContract `json:"contracts"`
+	Samples    []sample      `json:"samples"` // each can be sent once
 }
 
 type readyContract struct {
@@ -215,6 +257,24 @@ func (r readyReport) print(out console) {
 	for _, key := range r.Keys {
 		printf(out.out, "    %s\n", key)
 	}
-	printf(out.out, "\nTry it:\n\n  curl -s -H 'content-type: application/json' %s \\\n    -d '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"eth_supportedEntryPoints\",\"params\":[]}'\n", r.BundlerURL)
+	r.printSamples(out)
 	printf(out.out, "\nCtrl-C stops both.\n\n")
+}
+
+// printSamples prints commands that send the operations.
+func (r readyReport) printSamples(out console) {
+	if len(r.Samples) == 0 {
+		printf(out.out, "\nTry it:\n\n  curl -s -H 'content-type: application/json' %s \\\n    -d '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"eth_supportedEntryPoints\",\"params\":[]}'\n", r.BundlerURL)
+		return
+	}
+	printf(out.out, "\nTry it: each of these sends one operation of a new account, and then look for its hash on the page.\n")
+	for _, s := range r.Samples {
+		body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": "eth_sendUserOperation", "params": []any{s.Operation, s.EntryPoint}})
+		if err != nil {
+			continue // an operation has its JSON: it came from there
+		}
+		printf(out.out, "\n  curl -s -H 'content-type: application/json' %s -d '%s'\n", r.BundlerURL, body)
+	}
+	printf(out.out, "\nBreak something: dev_hold keeps transactions out of the blocks, dev_drop makes the node forget one, dev_release ends it.\n\n")
+	printf(out.out, "  curl -s -H 'content-type: application/json' %s -d '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"dev_hold\",\"params\":[]}'\n", r.NodeURL)
 }

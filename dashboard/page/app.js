@@ -8,7 +8,7 @@ import { drawFees, renderMempool } from './mempool.js'
 import { drawMoney, renderBundles } from './bundles.js'
 import { renderFound, search } from './operation.js'
 import { renderNodes } from './nodes.js'
-import { act, login, logout, session, tell } from './operator.js'
+import { act, leave, login, logout, session, tell } from './operator.js'
 
 const docs = new Map()
 const operator = { operator: false, possible: false }
@@ -108,7 +108,7 @@ const deeds = {
   select: (of) => { selected = of; redraw('senders') },
   find: (of) => { find(of); byId('operation').scrollIntoView({ block: 'start' }) },
   theme: () => setTheme(themes[(themes.indexOf(document.documentElement.dataset.theme ?? 'system') + 1) % themes.length]),
-  leave: () => byId('ask').close('no'),
+  leave,
   login: enter,
   logout: async () => { await logout(); await whoAmI() },
 }

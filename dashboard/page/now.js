@@ -6,6 +6,7 @@ import { sendersOf, tokenOf } from './senders.js'
 import { tile } from './mempool.js'
 
 const staleHead = 90 // seconds without a block
+const manyAttempts = 4
 const recent = 30 // blocks for which an alert counts
 
 /** matters are the things that need a person, the worst first. */
@@ -22,6 +23,7 @@ export function matters(docs, connection, now = Date.now()) {
   if (docs.has('senders') && senders.length === 0) say(0, 'No bundle sender runs', '#senders')
   for (const s of senders) {
     const name = `Sender ${tokenOf(s, senders)}`
+    if (s.attempts.length >= manyAttempts) say(1, `${name} has ${s.attempts.length} transactions out at one nonce, and none is mined`, '#senders', `the first since block ${count(s.attempts[0].block)}`)
     if (s.lowBalance) say(0, `${name} runs out of money: ${eth(s.balance)} ETH left`, '#senders')
     if (s.state === 'Stopped') say(0, `${name} is stopped: ${s.cause}`, '#senders')
     if (s.state === 'Cancelling') say(1, `${name} cannot free its nonce yet`, '#senders', `${s.cause}, since block ${count(s.since)}`)

@@ -11,25 +11,35 @@ export async function session() {
   }
 }
 
+let answer = null // takes what the open question is answered with
+
+function settle(value) {
+  const typed = byId('ask-input')
+  if (typed) typed.value = ''
+  const take = answer
+  answer = null
+  take?.(value)
+}
+
+byId('ask').addEventListener('submit', () => settle(byId('ask-input')?.value ?? '')) // the dialog closes by itself
+byId('ask').addEventListener('cancel', () => settle(null)) // Escape
+
+/** leave closes the question and does nothing. */
+export function leave() {
+  byId('ask').close()
+  settle(null)
+}
+
 /** ask opens a question and returns what was typed ('' where nothing is to be typed), or null if it was declined. */
 function ask({ title, text, confirm, danger, input }) {
-  const dialog = byId('ask')
-  show(dialog, h('form', { method: 'dialog' },
+  settle(null) // one question at a time
+  show(byId('ask'), h('form', { method: 'dialog' },
     h('h2', { id: 'ask-title' }, title), text.map((t) => h('p', null, t)),
     input && [h('label', { for: 'ask-input' }, input), h('input', { id: 'ask-input', type: 'password', autocomplete: 'off', required: true })],
     h('div', { class: 'actions' }, h('button', { type: 'button', 'data-act': 'leave' }, 'Leave it'), h('button', { type: 'submit', value: 'yes', class: danger ? 'danger-full' : 'primary' }, confirm))))
-  dialog.returnValue = ''
-  const typed = byId('ask-input')
-  if (typed) typed.value = ''
-  dialog.showModal()
-  if (typed) typed.focus()
-  return new Promise((resolve) => {
-    dialog.addEventListener('close', () => {
-      const value = typed ? typed.value : ''
-      if (typed) typed.value = ''
-      resolve(dialog.returnValue === 'yes' ? value : null)
-    }, { once: true })
-  })
+  if (!byId('ask').open) byId('ask').showModal()
+  byId('ask-input')?.focus()
+  return new Promise((resolve) => { answer = resolve })
 }
 
 let fading
