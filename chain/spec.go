@@ -1,10 +1,16 @@
 package chain
 
 import (
-	"math/big"
+	"embed"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
 
 	"baler/datafee"
 
+	"github.com/BurntSushi/toml"
 	"github.com/ethereum/go-ethereum/params"
 	"github.com/holiman/uint256"
 )
@@ -14,8 +20,11 @@ import (
 type Spec struct {
 	Name string
 
-	// MaxFeePerGas is the most a bundle offers.
-	MaxFeePerGas uint256.Int
+	// BlockTime is the time between blocks.
+	BlockTime time.Duration
+	// MaxFeePerGas is the most a bundle offers, MinPriorityFee the least priority fee of one.
+	MaxFeePerGas   uint256.Int
+	MinPriorityFee uint256.Int
 	// MaxBundleFee is the most a bundle transaction may cost, MaxCancellationSpend the most one cancellation may.
 	MaxBundleFee         uint256.Int
 	MaxCancellationSpend uint256.Int
@@ -23,41 +32,70 @@ type Spec struct {
 	DataFees datafee.Kind
 }
 
+// PollInterval is how often the newest block is asked for where heads are not announced.
+func (s Spec) PollInterval() time.Duration {
+	return min(max(s.BlockTime/4, 100*time.Millisecond), 2*time.Second)
+}
+
+//go:embed specs.toml
+var specFile embed.FS
+
+// storedSpec is one table of specs.toml, which explains its fields.
+type storedSpec struct {
+	ChainIDs             []uint64 `toml:"chain_ids"`
+	BlockTimeMS          uint64   `toml:"block_time_ms"`
+	MaxFeeGwei           uint64   `toml:"max_fee_gwei"`
+	MinPriorityFeeWei    uint64   `toml:"min_priority_fee_wei"`
+	MaxBundleFeeMilli    uint64   `toml:"max_bundle_fee_milli"`
+	MaxCancellationMilli uint64   `toml:"max_cancellation_milli"`
+}
+
+// specs reads the file, once. That it is right is a promise of the tests.
+var specs = sync.OnceValue(func() map[string]storedSpec {
+	stored := make(map[string]storedSpec)
+	meta, err := toml.DecodeFS(specFile, "specs.toml", &stored)
+	if err == nil && len(meta.Undecoded()) > 0 {
+		err = fmt.Errorf("unknown keys: %v", meta.Undecoded())
+	}
+	if err != nil {
+		panic(fmt.Sprintf("specs.toml: %v", err))
+	}
+	return stored
+})
+
+// SpecNames returns the names of the specs, in the order of the alphabet.
+func SpecNames() []string { return slices.Sorted(maps.Keys(specs())) }
+
+// SpecNamed returns a spec by its name, for a chain that is like it.
+func SpecNamed(name string, chainID uint64) (Spec, bool) {
+	stored, known := specs()[name]
+	if !known {
+		return Spec{}, false
+	}
+	return stored.spec(name, chainID), true
+}
+
 // SpecOf returns the spec of a chain. One that is not known gets Ethereum's numbers, which are the most careful where a
-// coin is worth less, and no more than a budget where it is worth as much.
+// coin is worth less, and no more than a budget where it is worth as much; its heads are polled more often.
 func SpecOf(chainID uint64) Spec {
-	spec := budgetsOf(chainID)
-	spec.DataFees = dataFeesOf(chainID)
+	for name, stored := range specs() {
+		if slices.Contains(stored.ChainIDs, chainID) {
+			return stored.spec(name, chainID)
+		}
+	}
+	spec := specs()["ethereum"].spec("unknown", chainID)
+	spec.BlockTime = 2 * time.Second
 	return spec
 }
 
-func budgetsOf(chainID uint64) Spec {
-	ethereum := budgets("ethereum", 2_000, 2_000, 50)
-	switch chainID {
-	case 1:
-		return ethereum
-	case 11155111:
-		return budgets("sepolia", 2_000, 2_000, 50)
-	case 10:
-		return budgets("optimism", 100, 100, 5)
-	case 8453:
-		return budgets("base", 100, 100, 5)
-	case 42161:
-		return budgets("arbitrum", 100, 100, 5)
-	case 137:
-		return budgets("polygon", 20_000, 500_000, 5_000)
-	case 56:
-		return budgets("bnb", 500, 2_000, 50)
-	case 100:
-		return budgets("gnosis", 5_000, 100_000, 2_000)
-	case 43114:
-		return budgets("avalanche", 5_000, 100_000, 2_000)
-	case 1337:
-		return budgets("dev", 100_000, 10_000, 1_000)
-	default:
-		ethereum.Name = "unknown"
-		return ethereum
-	}
+func (s storedSpec) spec(name string, chainID uint64) Spec {
+	spec := Spec{Name: name, BlockTime: time.Duration(s.BlockTimeMS) * time.Millisecond, DataFees: dataFeesOf(chainID)}
+	milli := uint256.NewInt(params.Ether / 1000)
+	spec.MaxFeePerGas.Mul(uint256.NewInt(s.MaxFeeGwei), uint256.NewInt(params.GWei))
+	spec.MinPriorityFee.SetUint64(s.MinPriorityFeeWei)
+	spec.MaxBundleFee.Mul(uint256.NewInt(s.MaxBundleFeeMilli), milli)
+	spec.MaxCancellationSpend.Mul(uint256.NewInt(s.MaxCancellationMilli), milli)
+	return spec
 }
 
 // dataFeesOf returns how the rollups that are known charge for data. Of the OP stack's chains those with fees of their own
@@ -79,14 +117,4 @@ func dataFeesOf(chainID uint64) datafee.Kind {
 	default:
 		return datafee.None
 	}
-}
-
-// budgets makes a spec of a fee in gwei and budgets in thousandths of the coin.
-func budgets(name string, maxFeeGwei, maxBundleFeeMilli, maxCancellationMilli uint64) Spec {
-	spec := Spec{Name: name}
-	spec.MaxFeePerGas.Mul(uint256.NewInt(maxFeeGwei), uint256.NewInt(params.GWei))
-	milli := uint256.MustFromBig(big.NewInt(params.Ether / 1000))
-	spec.MaxBundleFee.Mul(uint256.NewInt(maxBundleFeeMilli), milli)
-	spec.MaxCancellationSpend.Mul(uint256.NewInt(maxCancellationMilli), milli)
-	return spec
 }

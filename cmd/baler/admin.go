@@ -38,13 +38,15 @@ type adminCommand struct {
 type treasurySettings struct {
 	nodeSettings `group:"Node"`
 
+	Chain chainSettings `embed:"" group:"Chain"`
+
 	Keys          keySettings   `embed:"" group:"Keys"`
 	Leases        leaseSettings `embed:"" group:"Leases"`
 	storeSettings `group:"Store"`
 	Log           logSettings `embed:"" group:"Logs"`
 
 	MaxFeePerGas                 string `help:"Most a transaction offers, in wei per gas. Default: the chain's." placeholder:"WEI" group:"Fees"`
-	MinPriorityFeePerGas         uint64 `help:"Least priority fee of a transaction, in wei per gas." default:"1000000" group:"Fees"`
+	MinPriorityFeePerGas         string `help:"Least priority fee of a transaction, in wei per gas. Default: the chain's." placeholder:"WEI" group:"Fees"`
 	MaxPriorityFeePerGas         uint64 `help:"Most that the oracle may suggest, in wei per gas; 0: no limit." default:"100000000000" group:"Fees"`
 	BundleBaseFeeOverheadPercent uint64 `help:"Added to the next base fee for the max fee, in percent." default:"27" group:"Fees"`
 }
@@ -90,10 +92,17 @@ func (t *treasury) describe(ctx context.Context, out console) error {
 	//nolint:contextcheck // an event carries no context
 	t.config = funding.Config{
 		ChainID: new(big.Int).SetUint64(chainID), Chain: t.client, Relay: txsender.NewRaw(t.client), Machine: bundlesender.DefaultConfig(),
-		MinPriorityFee: *uint256.NewInt(t.MinPriorityFeePerGas), MaxPriorityFee: *uint256.NewInt(t.MaxPriorityFeePerGas),
+		MaxPriorityFee:         *uint256.NewInt(t.MaxPriorityFeePerGas),
 		BaseFeeOverheadPercent: t.BundleBaseFeeOverheadPercent, Once: true, Sink: telemetry.Log(log), Log: log, Boundary: out.boundary,
 	}
-	if t.config.MaxFeePerGas, err = wei("--max_fee_per_gas", t.MaxFeePerGas, chain.SpecOf(chainID).MaxFeePerGas); err != nil {
+	spec, err := t.Chain.spec(chainID)
+	if err != nil {
+		return err
+	}
+	if t.config.MaxFeePerGas, err = wei("--max_fee_per_gas", t.MaxFeePerGas, spec.MaxFeePerGas); err != nil {
+		return err
+	}
+	if t.config.MinPriorityFee, err = wei("--min_priority_fee_per_gas", t.MinPriorityFeePerGas, spec.MinPriorityFee); err != nil {
 		return err
 	}
 	if t.config.Rules, err = evm.DetectChainConfig(ctx, t.client, chainID); err != nil {

@@ -48,6 +48,25 @@ func configurationReference(app *kong.Application) string {
 Every setting is a flag, an environment variable and a key of the TOML file that ` + "`--config`" + ` names, in this order of
 precedence; after them comes the default. In flag names and keys ` + "`-` and `_`" + ` are the same. An unknown flag or key is an
 error, and exit code 2 says that a setting is missing or wrong.
+
+Several chains run in one process when the file has a section for each:
+
+    log_format = "json"               # for all chains
+
+    [chain.mainnet]
+    node_http = ["http://10.0.0.1:8545", "https://rpc.example/key"]
+    signer_kms_key_ids = ["alias/bundler-1", "alias/bundler-2"]
+    rpc_addr = "127.0.0.1:3000"
+
+    [chain.base]
+    node_http = "http://10.0.0.2:8545"
+    signer_private_key_file = "/etc/baler/base.keys"
+    rpc_addr = "127.0.0.1:3001"
+
+A section's settings come before the common ones of the file, and after the environment and flags, which are for every chain. Without
+a data directory of its own a chain has a folder with the section's name in the common one. ` + "`--chain NAME`" + ` chooses one section, for
+every command. What an operator leaves open follows from the chain id: [chain/specs.toml](../chain/specs.toml). Secrets (keys, mnemonics,
+passwords, URLs with credentials) may stand in a file that only its owner can read (mode 0600).
 `)
 	for _, command := range app.Leaves(false) {
 		fmt.Fprintf(&page, "\n## `%s`\n\n%s\n", command.FullPath(), command.Help)

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -39,11 +43,12 @@ func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 	if path == "" {
 		return nil
 	}
-	text, err := os.ReadFile(string(path))
+	config, err := path.read()
 	if err != nil {
-		return badSetting("config file: %w", err)
+		return err
 	}
-	values, err := parseConfig(string(text), commandFlags(ctx), allFlags(k.Model))
+	section := chosenSection(ctx)
+	values, err := config.settings(section, commandFlags(ctx), allFlags(k.Model))
 	if err != nil {
 		return badSetting("config file %s: %w", path, err)
 	}
@@ -51,15 +56,119 @@ func (configFile) BeforeResolve(k *kong.Kong, ctx *kong.Context, trace *kong.Pat
 		return err
 	}
 	ctx.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		own := section != "" && flag.Name == dataDir && !config.names(section, dataDir)
 		// To kong the environment is a default, which what a resolver finds replaces: so find nothing then.
 		for _, name := range flag.Envs {
-			if _, set := os.LookupEnv(name); set {
+			if given, set := os.LookupEnv(name); set && own {
+				return filepath.Join(given, section), nil
+			} else if set {
 				return nil, nil
 			}
+		}
+		if own { // beside those of the other chains
+			common, given := values[flag.Name].(string)
+			if !given {
+				common = flag.Default
+			}
+			return filepath.Join(common, section), nil
 		}
 		return values[flag.Name], nil
 	}))
 	return nil
+}
+
+// dataDir is the setting whose common value holds a folder for each chain.
+const dataDir = "data-dir"
+
+// chosenSection returns the section that the command line or the environment names.
+func chosenSection(ctx *kong.Context) string {
+	for _, element := range ctx.Path {
+		if element.Flag != nil && element.Flag.Name == "chain" {
+			name, _ := ctx.FlagValue(element.Flag).(string)
+			return name
+		}
+	}
+	return os.Getenv("BALER_CHAIN")
+}
+
+// configText is a file: settings of all chains, and a section for each chain.
+type configText struct {
+	common map[string]any
+	chains map[string]map[string]any
+	order  []string // of the sections, as they stand in the file
+}
+
+// sectionName is what a section may be called: it names a folder too.
+var sectionName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+
+func (path configFile) read() (*configText, error) {
+	text, err := os.ReadFile(string(path))
+	if err != nil {
+		return nil, badSetting("config file: %w", err)
+	}
+	config, err := readConfig(string(text))
+	if err != nil {
+		return nil, badSetting("config file %s: %w", path, err)
+	}
+	return config, nil
+}
+
+func readConfig(text string) (*configText, error) {
+	config := &configText{common: map[string]any{}, chains: map[string]map[string]any{}}
+	meta, err := toml.Decode(text, &config.common)
+	if err != nil {
+		return nil, err
+	}
+	chains, given := config.common["chain"]
+	delete(config.common, "chain")
+	sections, tables := chains.(map[string]any)
+	if given && !tables {
+		return nil, errors.New("chain: want a section [chain.NAME] for each chain")
+	}
+	for _, key := range meta.Keys() {
+		if len(key) != 2 || key[0] != "chain" {
+			continue
+		}
+		section, table := sections[key[1]].(map[string]any)
+		if !table || !sectionName.MatchString(key[1]) {
+			return nil, fmt.Errorf("%s: want a section [chain.NAME], its name of letters, digits, - and _", key)
+		}
+		config.chains[key[1]] = section
+		config.order = append(config.order, key[1])
+	}
+	return config, nil
+}
+
+// names reports whether a section has a setting of its own.
+func (c *configText) names(section, name string) bool {
+	for key := range c.chains[section] {
+		if strings.ReplaceAll(key, "_", "-") == name {
+			return true
+		}
+	}
+	return false
+}
+
+// settings returns what the file says for a command: the common settings, and over them those of a section, if one is chosen. Every
+// section is checked, whichever is used.
+func (c *configText) settings(section string, used, known []string) (map[string]any, error) {
+	values, err := namedSettings(c.common, used, known)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range c.order {
+		own, err := namedSettings(c.chains[name], used, known)
+		if err != nil {
+			return nil, fmt.Errorf("section chain.%s: %w", name, err)
+		}
+		if name == section {
+			maps.Copy(values, own)
+		}
+	}
+	if section != "" && c.chains[section] == nil {
+		return nil, fmt.Errorf("no section chain.%s%s", section, didYouMean(section, c.order))
+	}
+	return values, nil
 }
 
 // checkSecrets refuses a file that holds secrets and can be read by others than its owner. A setting is a secret by its tag.
@@ -79,17 +188,22 @@ func checkSecrets(path string, flags []*kong.Flag, values map[string]any) error 
 	return nil
 }
 
-// parseConfig reads settings by flag name. One file may serve several commands, so a key that only another command
-// knows is accepted and not used.
+// parseConfig reads the settings of a file without sections.
 func parseConfig(text string, used, known []string) (map[string]any, error) {
-	raw := map[string]any{}
-	if _, err := toml.Decode(text, &raw); err != nil {
+	config, err := readConfig(text)
+	if err != nil {
 		return nil, err
 	}
+	return config.settings("", used, known)
+}
+
+// namedSettings returns settings by flag name. One file may serve several commands, so a key that only another command
+// knows is accepted and not used.
+func namedSettings(raw map[string]any, used, known []string) (map[string]any, error) {
 	values := map[string]any{}
 	for key, value := range raw {
 		name := strings.ReplaceAll(key, "_", "-")
-		if !slices.Contains(known, name) {
+		if !slices.Contains(known, name) || name == "chain" || name == "config" {
 			return nil, fmt.Errorf("unknown key %q%s", key, didYouMean(name, known))
 		}
 		if _, twice := values[name]; twice {

@@ -27,6 +27,7 @@ const (
 // cli is the command line.
 type cli struct {
 	Config configFile `help:"TOML file with settings; its keys are flag names. Flags and environment come before it." placeholder:"FILE"`
+	Chain  string     `help:"Section [chain.NAME] of the file whose settings are used beside the common ones. Without it 'baler node' runs all sections, side by side." placeholder:"NAME"`
 
 	Demo demoCommand `cmd:"" help:"Run a chain, a bundler and a load of real operations, and print what happened."`
 	Dev  devCommand  `cmd:"" help:"Run a chain and a bundler until interrupted, and print how to reach them."`
@@ -52,6 +53,7 @@ func badSetting(format string, args ...any) error { return settingsError{fmt.Err
 type console struct {
 	out, err io.Writer
 	boundary func(name string) // see node.Config.Boundary
+	chain    string            // the section that is run; empty: there are none
 }
 
 func main() {
@@ -75,7 +77,16 @@ func run(ctx context.Context, args []string, c console) int {
 	if exited >= 0 { // --help
 		return exited
 	}
+	var chains []string
 	if err == nil {
+		chains, err = line.chains(parsed)
+	}
+	switch {
+	case err != nil:
+	case len(chains) > 0:
+		err = runChains(ctx, args, chains, c)
+	default:
+		c.chain = chosenSection(parsed)
 		parsed.BindTo(ctx, (*context.Context)(nil))
 		err = parsed.Run(c)
 	}

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"math/big"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"baler/bundlesender"
@@ -30,6 +32,7 @@ import (
 // bundlerSettings are the settings of the bundler itself, wherever its chain comes from. The names are the seed's; the
 // ERCs' constants have the ERCs' values as defaults.
 type bundlerSettings struct {
+	Chain      chainSettings      `embed:"" group:"Chain"`
 	Senders    senderSettings     `embed:"" group:"Bundle senders"`
 	Relay      relaySettings      `embed:"" group:"Transaction senders"`
 	Proposals  proposerSettings   `embed:"" group:"Bundles and fees"`
@@ -39,6 +42,24 @@ type bundlerSettings struct {
 	RPC        rpcSettings        `embed:"" group:"JSON-RPC"`
 	Admin      adminSettings      `embed:"" group:"Operators"`
 	Log        logSettings        `embed:"" group:"Logs"`
+}
+
+// chainSettings say what is sane on the chain.
+type chainSettings struct {
+	ChainSpec        string        `help:"Whose defaults are used on a chain that is not known: ethereum, sepolia, optimism, base, arbitrum, polygon, bnb, gnosis, avalanche, scroll, dev. Default: by the chain id." placeholder:"NAME"`
+	NodePollInterval time.Duration `help:"How often the newest block is asked for where heads are not announced; 0: as suits the chain's blocks." default:"0s"`
+}
+
+// spec returns the chain's defaults.
+func (s chainSettings) spec(chainID uint64) (chain.Spec, error) {
+	if s.ChainSpec == "" {
+		return chain.SpecOf(chainID), nil
+	}
+	spec, known := chain.SpecNamed(s.ChainSpec, chainID)
+	if !known {
+		return spec, badSetting("--chain_spec: have %q, want one of %s", s.ChainSpec, strings.Join(chain.SpecNames(), ", "))
+	}
+	return spec, nil
 }
 
 type senderSettings struct {
@@ -59,7 +80,7 @@ type proposerSettings struct {
 	PriorityFeeModeValue             uint64 `help:"The N of the priority fee mode." default:"0"`
 	BundleBaseFeeOverheadPercent     uint64 `help:"Added to the next base fee for the bundle's max fee, in percent." default:"27"`
 	BundlePriorityFeeOverheadPercent uint64 `help:"Added to the oracle's priority fee, in percent." default:"0"`
-	MinPriorityFeePerGas             uint64 `help:"Least priority fee of a bundle, in wei per gas." default:"1000000"`
+	MinPriorityFeePerGas             string `help:"Least priority fee of a bundle, in wei per gas. Default: the chain's." placeholder:"WEI"`
 	MaxPriorityFeePerGas             uint64 `help:"Most that the oracle may suggest, in wei per gas; 0: no limit." default:"100000000000"`
 	MaxBundleSize                    int    `help:"Most operations of a bundle." default:"128"`
 	MaxBundleGas                     uint64 `help:"Most gas of a bundle." default:"16777216"`
@@ -129,10 +150,14 @@ type logSettings struct {
 }
 
 func (s logSettings) logger(c console) *slog.Logger {
-	if s.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: s.LogLevel}))
+	var handler slog.Handler = slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: s.LogLevel})
+	if s.LogFormat != "json" {
+		handler = tint.NewTextHandler(c.err, &tint.Options{Level: s.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal(c.err)})
 	}
-	return slog.New(tint.NewTextHandler(c.err, &tint.Options{Level: s.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal(c.err)}))
+	if c.chain != "" {
+		return slog.New(handler).With("chain", c.chain)
+	}
+	return slog.New(handler)
 }
 
 // nodeConfig turns the settings into the pipeline's configuration, or says which setting is wrong.
@@ -157,7 +182,13 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	if minStake.IsZero() {
 		return config, badSetting("--min_stake_value: have %q, want at least 1", s.Validation.MinStakeValue)
 	}
-	spec := chain.SpecOf(chainID)
+	spec, err := s.Chain.spec(chainID)
+	if err != nil {
+		return config, err
+	}
+	if spec.MinPriorityFee, err = wei("--min_priority_fee_per_gas", s.Proposals.MinPriorityFeePerGas, spec.MinPriorityFee); err != nil {
+		return config, err
+	}
 	if spec.MaxFeePerGas, err = wei("--max_fee_per_gas", s.Proposals.MaxFeePerGas, spec.MaxFeePerGas); err != nil {
 		return config, err
 	}
@@ -181,7 +212,7 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	config = node.Config{
 		ChainID: chainID, EntryPoints: entryPoints, Signers: keys, Beneficiary: beneficiary,
 		BundleInterval: time.Duration(s.Senders.BundleMaxSendIntervalMillis) * time.Millisecond,
-		MinPriorityFee: *uint256.NewInt(s.Proposals.MinPriorityFeePerGas),
+		MinPriorityFee: spec.MinPriorityFee,
 		MaxPriorityFee: *uint256.NewInt(s.Proposals.MaxPriorityFeePerGas),
 		LookupBlocks:   10_000, HistorySize: 100_000,
 		Pool:   mempool,
@@ -191,7 +222,7 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 		Proposer:   s.Proposals.config(mode, packing),
 		Validation: s.Validation.config(minStake),
 		Sender:     s.Senders.config(),
-		Follow:     chain.FollowOptions{Log: log},
+		Follow:     chain.FollowOptions{Log: log, PollInterval: cmp.Or(s.Chain.NodePollInterval, spec.PollInterval())},
 	}
 	config.Proposer.MaxFeePerGas, config.Proposer.MaxBundleFee, config.MaxCancelSpend = spec.MaxFeePerGas, spec.MaxBundleFee, spec.MaxCancellationSpend
 	if s.Validation.DataFees != "auto" {
