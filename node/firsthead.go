@@ -29,6 +29,7 @@ func (n *Node) firstHead(updates <-chan chain.Update) (first chain.Update, open 
 			if !open {
 				return first, false
 			}
+			first.Gap = true // as the first of all is: what came before it is not known
 		case <-patience.C:
 			return first, true
 		}
