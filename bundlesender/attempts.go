@@ -50,6 +50,20 @@ func (m *Machine) waitsAtNonce() bool {
 	return false
 }
 
+// gapWaits says whether a transaction of ours waits behind this nonce and nothing waits at it, as after a reorg that took another
+// program's: it cannot be mined, nor its operations be bundled anew, before something uses this nonce.
+func (m *Machine) gapWaits() bool {
+	behind := false
+	for i := range m.attempts {
+		a := &m.attempts[i]
+		if a.Nonce == m.nonce && a.waits() {
+			return false
+		}
+		behind = behind || a.Nonce > m.nonce && a.waits()
+	}
+	return behind
+}
+
 // waits says whether the transaction is believed to wait for its block.
 func (a *Attempt) waits() bool { return a.Status == StatusSent || a.Status == StatusUnknown }
 

@@ -48,19 +48,19 @@
 //	in Building, on
 //	  triggered
 //	    -> Building, at once: new block or interval (auto), manual call
-//	  no operations, a bundle of ours that would revert waits, no cancelling ended at this block
+//	  no operations, a bundle of ours that would revert waits, or one waits behind a nonce at which nothing does, no cancelling ended at this block
 //	    -> Cancelling, at once: cancellation fee increases := 0; to cancel costs less than the revert
 //	  no operations
 //	    -> Building, waits: fee increases and underpriced-since are kept
-//	  none left after simulation, a bundle of ours that would revert waits, no cancelling ended at this block
+//	  none left after simulation, a bundle of ours that would revert waits, or one waits behind a nonce at which nothing does, no cancelling ended at this block
 //	    -> Cancelling, at once: cancellation fee increases := 0
 //	  none left after simulation
 //	    -> Building, waits: fee increases and underpriced-since are kept
-//	  signer cannot pay, a bundle of ours that would revert waits, no cancelling ended at this block
+//	  signer cannot pay, a bundle of ours that would revert waits, or one waits behind a nonce at which nothing does, no cancelling ended at this block
 //	    -> Cancelling, at once: cancellation fee increases := 0, alert: funding asked for
 //	  signer cannot pay
 //	    -> Building, waits: alert: funding asked for; fee increases, underpriced-since and floor are kept
-//	  none left after the fee filter, a bundle of ours that would revert waits, no cancelling ended at this block
+//	  none left after the fee filter, a bundle of ours that would revert waits, or one waits behind a nonce at which nothing does, no cancelling ended at this block
 //	    -> Cancelling, at once: cancellation fee increases := 0
 //	  none left after the fee filter, underpriced for more than max_replacement_underpriced_blocks
 //	    -> Cancelling, at once: cancellation fee increases := 0
@@ -70,7 +70,7 @@
 //	    -> Building, waits: bundle abandoned, counters cleared; its transactions stay tracked
 //	  none left after the fee filter
 //	    -> Building, waits: nothing was at stake
-//	  would lose, a bundle of ours that would revert waits, no cancelling ended at this block
+//	  would lose, a bundle of ours that would revert waits, or one waits behind a nonce at which nothing does, no cancelling ended at this block
 //	    -> Cancelling, at once: cancellation fee increases := 0; like priced out, here and below
 //	  would lose, underpriced for more than max_replacement_underpriced_blocks
 //	    -> Cancelling, at once: cancellation fee increases := 0

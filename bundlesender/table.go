@@ -56,18 +56,18 @@ var (
 
 var table = []row{
 	{building, Triggered, condition{}, Building, atOnce, action{}, "new block or interval (auto), manual call"},
-	{building, HadNoOperations, hitBlocks, Cancelling, atOnce, startCancelling, "to cancel costs less than the revert"},
+	{building, HadNoOperations, nonceBlocks, Cancelling, atOnce, startCancelling, "to cancel costs less than the revert"},
 	{building, HadNoOperations, condition{}, Building, waits, action{}, "fee increases and underpriced-since are kept"},
-	{building, LeftNoneSimulated, hitBlocks, Cancelling, atOnce, startCancelling, ""},
+	{building, LeftNoneSimulated, nonceBlocks, Cancelling, atOnce, startCancelling, ""},
 	{building, LeftNoneSimulated, condition{}, Building, waits, action{}, "fee increases and underpriced-since are kept"},
-	{building, CannotPay, hitBlocks, Cancelling, atOnce, startCancellingPoor, ""},
+	{building, CannotPay, nonceBlocks, Cancelling, atOnce, startCancellingPoor, ""},
 	{building, CannotPay, condition{}, Building, waits, askForFunds, "fee increases, underpriced-since and floor are kept"},
-	{building, PricedOut, hitBlocks, Cancelling, atOnce, startCancelling, ""},
+	{building, PricedOut, nonceBlocks, Cancelling, atOnce, startCancelling, ""},
 	{building, PricedOut, underpricedTooLong, Cancelling, atOnce, startCancelling, ""},
 	{building, PricedOut, isUnderpriced, Building, waits, startFeesAfresh, "underpriced-since is kept"},
 	{building, PricedOut, feesIncreased, Building, waits, abandon, "its transactions stay tracked"},
 	{building, PricedOut, condition{}, Building, waits, action{}, "nothing was at stake"},
-	{building, WasUnprofitable, hitBlocks, Cancelling, atOnce, startCancelling, "like priced out, here and below"},
+	{building, WasUnprofitable, nonceBlocks, Cancelling, atOnce, startCancelling, "like priced out, here and below"},
 	{building, WasUnprofitable, underpricedTooLong, Cancelling, atOnce, startCancelling, ""},
 	{building, WasUnprofitable, isUnderpriced, Building, waits, startFeesAfresh, "underpriced-since is kept"},
 	{building, WasUnprofitable, feesIncreased, Building, waits, abandon, "its transactions stay tracked"},
@@ -130,9 +130,9 @@ var (
 		"max_cancellation_fee_increases used up",
 		func(m *Machine) bool { return m.cancelIncreases >= m.cfg.MaxCancellationFeeIncreases },
 	}
-	hitBlocks = condition{
-		"a bundle of ours that would revert waits, no cancelling ended at this block",
-		func(m *Machine) bool { return m.hitWaits() && m.cancelEnded != m.head.hash },
+	nonceBlocks = condition{
+		"a bundle of ours that would revert waits, or one waits behind a nonce at which nothing does, no cancelling ended at this block",
+		func(m *Machine) bool { return (m.hitWaits() || m.gapWaits()) && m.cancelEnded != m.head.hash },
 	}
 	anythingWaits  = condition{"a transaction waits at the nonce", (*Machine).waitsAtNonce}
 	nextNonceWaits = condition{"a transaction of ours waits at the nonce that is now next", (*Machine).waitsAtNonce}

@@ -152,6 +152,9 @@ func (c *contest) startPipeline(ctx context.Context, t *testing.T, settings devC
 	for n := range signerKeys {
 		keys = append(keys, signer.NewPrivateKey(devchain.Key(n)))
 	}
+	if keys, err = settings.Senders.choose(keys); err != nil {
+		t.Fatal(err)
+	}
 	config, err := settings.nodeConfig(devchain.DefaultChainID, entryPoints, keys, log)
 	if err != nil {
 		t.Fatal(err)
