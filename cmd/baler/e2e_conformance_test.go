@@ -21,9 +21,9 @@ import (
 // Contracts that these tests put on the chain: an account that looks at the clock, a paymaster that reads its own storage
 // without a stake, and one that agrees to everything.
 var (
-	clockWatcher = common.Address{0xc1, 19: 1} //nolint:gochecknoglobals // a constant
-	bookkeeper   = common.Address{0xc1, 19: 2} //nolint:gochecknoglobals // a constant
-	generous     = common.Address{0xc1, 19: 3} //nolint:gochecknoglobals // a constant
+	clockWatcher = common.Address{0xc1, 19: 1}
+	bookkeeper   = common.Address{0xc1, 19: 2}
+	generous     = common.Address{0xc1, 19: 3}
 )
 
 func conformanceContracts() types.GenesisAlloc {

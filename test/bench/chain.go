@@ -24,7 +24,6 @@ import (
 // input does: with the process that started it, however that ends.
 type chainCommand struct {
 	BlockTime time.Duration `default:"1s"`
-	Latency   time.Duration // added to each request of the bundler's
 }
 
 // fundedKeys are enough for every bundler's signers and for the accounts' money.
@@ -36,6 +35,7 @@ type chainReady struct {
 	WSURL      string `json:"ws_url"`      // for heads; not counted
 	CountedURL string `json:"counted_url"` // for the bundler
 	CountsURL  string `json:"counts_url"`  // GET: requests so far by method
+	LatencyURL string `json:"latency_url"` // POST ?add=50ms: what is added to each request of the bundler's from now on
 }
 
 // Run runs until standard input ends.
@@ -56,7 +56,7 @@ func (c *chainCommand) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	counter := &counter{next: handler, latency: c.Latency, seen: asked{Requests: make(map[string]uint64)}}
+	counter := &counter{next: handler, seen: asked{Requests: make(map[string]uint64)}}
 	heads := make(chan *types.Header, 64)
 	subscription, err := ethclient.NewClient(chain.Client()).SubscribeNewHead(ctx, heads)
 	if err != nil {
@@ -71,13 +71,14 @@ func (c *chainCommand) Run(ctx context.Context) (err error) {
 	mux := http.NewServeMux()
 	mux.Handle("POST /", counter)
 	mux.HandleFunc("GET /counts", counter.report)
+	mux.HandleFunc("POST /latency", counter.setLatency)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	go func() { // ends with the server
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		_ = server.Close()
 	}()
 	url := "http://" + listener.Addr().String()
-	ready := chainReady{NodeURL: chain.HTTPURL(), WSURL: chain.WSURL(), CountedURL: url, CountsURL: url + "/counts"}
+	ready := chainReady{NodeURL: chain.HTTPURL(), WSURL: chain.WSURL(), CountedURL: url, CountsURL: url + "/counts", LatencyURL: url + "/latency"}
 	if err := json.NewEncoder(os.Stdout).Encode(ready); err != nil {
 		return err
 	}
@@ -96,12 +97,12 @@ type asked struct {
 
 // counter counts JSON-RPC requests by method on their way to the node; each item of a batch is one.
 type counter struct {
-	next    http.Handler
-	latency time.Duration
+	next http.Handler
 
-	mu   sync.Mutex
-	head time.Time // when the newest one came
-	seen asked
+	mu      sync.Mutex
+	latency time.Duration
+	head    time.Time // when the newest one came
+	seen    asked
 }
 
 // follow notes when heads come.
@@ -126,9 +127,8 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	c.count(body, arrived)
-	if c.latency > 0 {
-		timer := time.NewTimer(c.latency)
+	if latency := c.count(body, arrived); latency > 0 {
+		timer := time.NewTimer(latency)
 		defer timer.Stop()
 		select {
 		case <-r.Context().Done():
@@ -141,7 +141,8 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.next.ServeHTTP(w, r)
 }
 
-func (c *counter) count(body []byte, arrived time.Time) {
+// count notes a request, and returns how long it is to be held up.
+func (c *counter) count(body []byte, arrived time.Time) time.Duration {
 	type call struct {
 		Method string `json:"method"`
 	}
@@ -158,6 +159,18 @@ func (c *counter) count(body []byte, arrived time.Time) {
 			c.seen.Submitted = append(c.seen.Submitted, arrived.Sub(c.head).Seconds()*1000)
 		}
 	}
+	return c.latency
+}
+
+func (c *counter) setLatency(w http.ResponseWriter, r *http.Request) {
+	latency, err := time.ParseDuration(r.URL.Query().Get("add"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.latency = latency
 }
 
 func (c *counter) report(w http.ResponseWriter, _ *http.Request) {
@@ -167,12 +180,12 @@ func (c *counter) report(w http.ResponseWriter, _ *http.Request) {
 }
 
 // startChain starts this program again as a chain.
-func startChain(ctx context.Context, blockTime, latency time.Duration) (*process, chainReady, error) {
+func startChain(ctx context.Context, blockTime time.Duration) (*process, chainReady, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, chainReady{}, err
 	}
-	p, err := start(ctx, "chain", nil, self, "chain", "--block-time", blockTime.String(), "--latency", latency.String())
+	p, err := start(ctx, "chain", nil, self, "chain", "--block-time", blockTime.String())
 	if err != nil {
 		return nil, chainReady{}, err
 	}
@@ -181,6 +194,23 @@ func startChain(ctx context.Context, blockTime, latency time.Duration) (*process
 		return nil, chainReady{}, errors.Join(fmt.Errorf("the chain did not start: %w", err), p.stop())
 	}
 	return p, ready, nil
+}
+
+// delay sets what is added to each request of the bundler's.
+func (r chainReady) delay(ctx context.Context, latency time.Duration) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.LatencyURL+"?add="+latency.String(), nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("set the latency: %s", response.Status)
+	}
+	return nil
 }
 
 // asked returns what the bundlers have asked of the node so far.

@@ -54,10 +54,12 @@ func newDriver(ctx context.Context, s scenario, fleet *load.Fleet, w *watch, url
 	d := &driver{
 		scenario: s, fleet: fleet, watch: w, bundler: client, address: entryPoint,
 		samples: make(map[common.Hash]*sample), account: make(map[common.Hash]int), refused: make(map[string]int),
-		idle: make(chan int, fleet.Len()), settled: make(chan struct{}, 1),
+		idle: make(chan int, fleet.Len()*max(1, s.deep)), settled: make(chan struct{}, 1),
 	}
-	for i := range fleet.Len() {
-		d.idle <- i
+	for range max(1, s.deep) {
+		for i := range fleet.Len() {
+			d.idle <- i
+		}
 	}
 	return d, nil
 }
@@ -183,6 +185,7 @@ type scenario struct {
 	feed func(ctx context.Context, d *driver, queue chan<- signed) error
 	// leaves: operations are left pending when it ends.
 	leaves bool
+	deep   int      // operations in flight of one account; 0: one
 	flags  []string // for Baler
 }
 
@@ -214,8 +217,8 @@ func burst(operations int) scenario {
 	return scenario{
 		name: fmt.Sprintf("burst %d", operations), what: fmt.Sprintf("%d operations as fast as the bundler takes them", operations),
 		feed: func(ctx context.Context, d *driver, queue chan<- signed) error {
-			if d.fleet.Len() < operations {
-				return errors.New("the fleet has fewer accounts than the burst operations")
+			if have := d.fleet.Len() * max(1, d.scenario.deep); have < operations {
+				return fmt.Errorf("have room for %d operations in flight, want %d: more --accounts", have, operations)
 			}
 			ready := make([]signed, operations)
 			for i := range ready {
@@ -241,7 +244,7 @@ func pending(operations int) scenario {
 	const looks = 12 // blocks
 	return scenario{
 		name: fmt.Sprintf("pending %d", operations), what: fmt.Sprintf("bundles of 100 out of %d pending operations", operations),
-		leaves: true, flags: []string{"--max-bundle-size=100"},
+		leaves: true, deep: 4, flags: []string{"--max-bundle-size=100"},
 		feed: func(ctx context.Context, d *driver, queue chan<- signed) error {
 			if err := burst(operations).feed(ctx, d, queue); err != nil {
 				return err

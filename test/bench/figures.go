@@ -10,6 +10,8 @@ type figures struct {
 	Bundler  string `json:"bundler"`
 	Scenario string `json:"scenario"`
 	Signers  int    `json:"signers"`
+	// LatencyMS is added to each request to the node.
+	LatencyMS float64 `json:"latency_ms"`
 
 	Accepted int            `json:"accepted"`
 	Included int            `json:"included"`

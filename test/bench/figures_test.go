@@ -122,8 +122,8 @@ func TestTheTableComparesContendersOfEqualSigners(t *testing.T) {
 		{Bundler: "Alto", Scenario: "burst 10", Signers: 1, Included: 10, IncludedPerS: 20, Refused: map[string]int{"why": 3}},
 	})
 	for _, want := range []string{
-		"|  | Baler, 1 signers | Alto, 1 signers | ratio |\n", "| included/s | 30 | 20 | 1.50 |\n", "| refused | 0 | 3 | 0.00 |\n",
-		"Alto with 1 signers refused: 3 × why\n",
+		"|  | Baler, 1 signer | Alto, 1 signer | ratio |\n", "| included/s | 30 | 20 | 1.50 |\n", "| refused | 0 | 3 | 0.00 |\n",
+		"Alto, 1 signer refused: 3 × why\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the table has no %q:\n%s", want, out.String())

@@ -36,20 +36,20 @@ type cli struct {
 }
 
 type runCommand struct {
-	Baler      string        `help:"Baler's binary." default:"bin/baler" placeholder:"FILE"`
-	BalerFlags []string      `help:"Further flags for baler node." placeholder:"FLAG" sep:"none"`
-	Alto       string        `help:"Folder in which npm has installed Alto; empty: Baler alone." placeholder:"DIR"`
-	Signers    []int         `help:"Numbers of signers to measure with." default:"1,4"`
-	Scenarios  []string      `help:"What to measure: steady, burst, saturation, pending." default:"steady,burst,saturation" enum:"steady,burst,saturation,pending"`
-	Accounts   int           `help:"Accounts that send, one operation in flight each." default:"4000"`
-	Rate       int           `help:"Operations a second in the steady scenario." default:"20"`
-	Burst      int           `help:"Operations in the burst." default:"2000"`
-	Duration   time.Duration `help:"How long the steady and the saturation scenario send." default:"30s"`
-	BlockTime  time.Duration `help:"Time between blocks." default:"1s"`
-	Latency    time.Duration `help:"Added to each request of a bundler to the node." default:"0s"`
-	Pending    []int         `help:"Operations pending in the pending scenario; each is a run." default:"1000,10000"`
-	JSON       string        `help:"Write all figures to this file." placeholder:"FILE"`
-	Plots      string        `help:"Write plots (SVG) into this folder." placeholder:"DIR"`
+	Baler      string          `help:"Baler's binary." default:"bin/baler" placeholder:"FILE"`
+	BalerFlags []string        `help:"Further flags for baler node." placeholder:"FLAG" sep:"none"`
+	Alto       string          `help:"Folder in which npm has installed Alto; empty: Baler alone." placeholder:"DIR"`
+	Signers    []int           `help:"Numbers of signers to measure with." default:"1,4"`
+	Scenarios  []string        `help:"What to measure: steady, burst, saturation, pending." default:"steady,burst,saturation" enum:"steady,burst,saturation,pending"`
+	Accounts   int             `help:"Accounts that send, one operation in flight each." default:"4000"`
+	Rate       int             `help:"Operations a second in the steady scenario." default:"20"`
+	Burst      int             `help:"Operations in the burst." default:"2000"`
+	Duration   time.Duration   `help:"How long the steady and the saturation scenario send." default:"30s"`
+	BlockTime  time.Duration   `help:"Time between blocks." default:"1s"`
+	Latencies  []time.Duration `help:"Added to each request of a bundler to the node; each is a run." default:"0s"`
+	Pending    []int           `help:"Operations pending in the pending scenario; each is a run." default:"1000,10000"`
+	JSON       string          `help:"Write all figures to this file." placeholder:"FILE"`
+	Plots      string          `help:"Write plots (SVG) into this folder." placeholder:"DIR"`
 }
 
 func main() {
@@ -65,7 +65,7 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("--signers: have %v, want 1 to %d each", c.Signers, mostKeys)
 	}
 	say("starting the chain, and creating %d accounts", c.Accounts)
-	node, ready, err := startChain(ctx, c.BlockTime, c.Latency)
+	node, ready, err := startChain(ctx, c.BlockTime)
 	if err != nil {
 		return err
 	}
@@ -91,17 +91,16 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 		contenders = append(contenders, alto(c.Alto))
 	}
 	var all []figures
-	for _, s := range c.scenarios() {
-		for _, signers := range c.Signers {
-			for _, one := range contenders {
-				say("%s, %s, %d signers", one.name, s.name, signers)
-				f, err := measure(ctx, one, s, signers, node, ready, fleet, w)
-				if err != nil {
-					return fmt.Errorf("%s, %s, %d signers: %w", one.name, s.name, signers, err)
-				}
-				all = append(all, f)
-			}
+	for _, r := range c.runs(contenders) {
+		say("%s", r)
+		if err := ready.delay(ctx, r.latency); err != nil {
+			return err
 		}
+		f, err := measure(ctx, r, node, ready, fleet, w)
+		if err != nil {
+			return fmt.Errorf("%s: %w", r, err)
+		}
+		all = append(all, f)
 	}
 	printTables(os.Stdout, all)
 	if c.JSON != "" {
@@ -117,6 +116,33 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 		return plotAll(c.Plots, all)
 	}
 	return nil
+}
+
+// aRun is one contender under one load.
+type aRun struct {
+	contender contender
+	scenario  scenario
+	signers   int
+	latency   time.Duration
+}
+
+// String says what is measured.
+func (r aRun) String() string {
+	return fmt.Sprintf("%s, %s, %d signers, %v latency", r.contender.name, r.scenario.name, r.signers, r.latency)
+}
+
+// runs are all combinations; the contenders of one stand together.
+func (c *runCommand) runs(contenders []contender) (list []aRun) {
+	for _, s := range c.scenarios() {
+		for _, latency := range c.Latencies {
+			for _, signers := range c.Signers {
+				for _, one := range contenders {
+					list = append(list, aRun{one, s, signers, latency})
+				}
+			}
+		}
+	}
+	return list
 }
 
 func (c *runCommand) scenarios() []scenario {
@@ -159,14 +185,13 @@ const freshGas = 50_000
 const startTime = time.Minute
 
 // measure runs one contender in one scenario.
-func measure(ctx context.Context, one contender, s scenario, signers int, node *process, ready chainReady, fleet *load.Fleet, w *watch,
-) (f figures, err error) {
-	f = figures{Bundler: one.name, Scenario: s.name, Signers: signers}
+func measure(ctx context.Context, r aRun, node *process, ready chainReady, fleet *load.Fleet, w *watch) (f figures, err error) {
+	f = figures{Bundler: r.contender.name, Scenario: r.scenario.name, Signers: r.signers, LatencyMS: float64(r.latency.Milliseconds())}
 	port, err := freePort(ctx)
 	if err != nil {
 		return f, err
 	}
-	bundler, clean, err := one.start(ctx, ready, s, signers, port)
+	bundler, clean, err := r.contender.start(ctx, ready, r.scenario, r.signers, port)
 	if err != nil {
 		return f, err
 	}
@@ -179,7 +204,7 @@ func measure(ctx context.Context, one contender, s scenario, signers int, node *
 	fleet.VerificationGasLimit += freshGas
 	fleet.MaxFeePerGas = *uint256.NewInt(100e9) // full blocks raise the base fee by an eighth each
 	fleet.MaxPriorityFeePerGas = *uint256.NewInt(2e9)
-	d, err := newDriver(ctx, s, fleet, w, url, entrypoint.Canonical(benchVersion).Address)
+	d, err := newDriver(ctx, r.scenario, fleet, w, url, entrypoint.Canonical(benchVersion).Address)
 	if err != nil {
 		return f, err
 	}
@@ -196,7 +221,7 @@ func measure(ctx context.Context, one contender, s scenario, signers int, node *
 		return f, err
 	}
 	f.measured(d, w.since())
-	if s.leaves {
+	if r.scenario.leaves {
 		if err := bundler.stop(); err != nil {
 			return f, err
 		}

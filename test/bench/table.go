@@ -61,7 +61,7 @@ func printTables(out io.Writer, all []figures) {
 		}
 		head, rule := []string{""}, []string{"---"}
 		for i, f := range columns {
-			head, rule = append(head, fmt.Sprintf("%s, %d signers", f.Bundler, f.Signers)), append(rule, "---")
+			head, rule = append(head, f.column()), append(rule, "---")
 			if rival(columns, i) {
 				head, rule = append(head, "ratio"), append(rule, "---")
 			}
@@ -80,7 +80,7 @@ func printTables(out io.Writer, all []figures) {
 		}
 		for _, f := range columns {
 			if len(f.Refused) > 0 {
-				fmt.Fprintf(out, "\n%s with %d signers refused: %s\n", f.Bundler, f.Signers, reasons(f.Refused))
+				fmt.Fprintf(out, "\n%s refused: %s\n", f.column(), reasons(f.Refused))
 			}
 		}
 	}
@@ -90,9 +90,21 @@ func printLine(out io.Writer, cells []string) {
 	fmt.Fprintf(out, "| %s |\n", strings.Join(cells, " | "))
 }
 
+// column is the head of a column.
+func (f figures) column() string {
+	text := fmt.Sprintf("%s, %d signers", f.Bundler, f.Signers)
+	if f.Signers == 1 {
+		text = strings.TrimSuffix(text, "s")
+	}
+	if f.LatencyMS > 0 {
+		text += fmt.Sprintf(", %.0f ms", f.LatencyMS)
+	}
+	return text
+}
+
 // rival reports whether a column is compared with the one before it.
 func rival(columns []figures, i int) bool {
-	return i > 0 && columns[i-1].Signers == columns[i].Signers && columns[i-1].Bundler != columns[i].Bundler
+	return i > 0 && columns[i-1].Signers == columns[i].Signers && columns[i-1].LatencyMS == columns[i].LatencyMS && columns[i-1].Bundler != columns[i].Bundler
 }
 
 func ratioText(ours, theirs float64) string {
