@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"baler/chain"
@@ -43,7 +44,10 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 		return nil // the end, not the node's failure
 	}
 	if n.interested() {
+		var ahead sync.WaitGroup
+		ahead.Go(func() { n.askAhead(ctx, next) })
 		logs, err := n.operationLogs(ctx, update.Head)
+		ahead.Wait()
 		if ctx.Err() != nil {
 			return nil // the end, not the node's failure
 		}

@@ -257,7 +257,8 @@ type head struct {
 	seen    time.Time
 
 	mu       sync.Mutex
-	priority *uint256.Int // nil: not asked yet
+	history  *chain.FeeHistory // nil: not asked yet
+	priority *uint256.Int      // nil: not known yet
 }
 
 func newHead(config Config, header *types.Header) (*head, error) {
@@ -274,8 +275,11 @@ func (h *head) number() uint64 { return h.header.Number.Uint64() }
 func (h *head) priorityFee(ctx context.Context, n *Node) (uint256.Int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err := h.askHistory(ctx, n); err != nil {
+		return uint256.Int{}, fmt.Errorf("priority fee: %w", err)
+	}
 	if h.priority == nil {
-		fee, err := n.chain.PriorityFee(ctx, h.header, chain.FeePolicy{
+		fee, err := h.history.PriorityFee(chain.FeePolicy{
 			Minimum: n.config.MinPriorityFee, Maximum: n.config.MaxPriorityFee, OwnGas: n.own.in,
 		})
 		if err != nil {
@@ -284,6 +288,32 @@ func (h *head) priorityFee(ctx context.Context, n *Node) (uint256.Int, error) {
 		h.priority = &fee
 	}
 	return *h.priority, nil
+}
+
+func (h *head) askHistory(ctx context.Context, n *Node) (err error) {
+	if h.history == nil {
+		h.history, err = n.chain.FeeHistory(ctx, h.header)
+	}
+	return err
+}
+
+// askAhead asks what every sender is going to want to know at this head, all in one round trip's time. What fails is asked
+// again by whoever needs it. It returns when all of it has been answered.
+func (n *Node) askAhead(ctx context.Context, at *head) {
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		at.mu.Lock()
+		defer at.mu.Unlock()
+		_ = at.askHistory(ctx, n)
+	})
+	asked.Go(func() {
+		var signers []common.Address
+		for _, w := range n.keys.all() {
+			signers = append(signers, w.key.Address())
+		}
+		_ = n.source.View(at.header).Prefetch(ctx, signers, nil)
+	})
+	asked.Wait()
 }
 
 // knownPriority returns the oracle's answer, if it was asked at this head.

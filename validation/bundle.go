@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"baler/datafee"
@@ -85,6 +86,7 @@ type wholeBundle struct {
 
 	v         *Validator
 	view      *evm.View
+	guessed   guess          // what was read before the first run
 	quote     *datafee.Quote // of the operations that are left
 	left      []int          // indices of the operations that have not failed, in order
 	failed    []Failure
@@ -96,8 +98,6 @@ type wholeBundle struct {
 // prefetch reads all that the operations' own validations are known or guessed to read, in one round trip.
 func (w *wholeBundle) prefetch(ctx context.Context) error {
 	all := newGuess()
-	all.account(w.From)
-	all.account(w.Beneficiary)
 	for _, aggregator := range aggregatorsOf(w.Groups) {
 		all.account(aggregator)
 	}
@@ -107,6 +107,9 @@ func (w *wholeBundle) prefetch(ctx context.Context) error {
 		}
 		all.join(w.v.guess(w.EntryPoint, op))
 	}
+	w.guessed = guess{&evm.ReadSet{Accounts: maps.Clone(all.reads.Accounts), Slots: all.reads.Slots}}
+	all.account(w.From)
+	all.account(w.Beneficiary)
 	w.quote = w.dataQuote()
 	return w.view.PrefetchReads(ctx, []*evm.ReadSet{all.reads}, w.quote.Questions()...)
 }

@@ -128,3 +128,41 @@ func (h *hints) keep(entity common.Address, k hint) {
 		h.byEntity.Add(entity, k)
 	}
 }
+
+// lately is what whole bundles read beyond what their operations' validations do: the accounts that the calls reach, the
+// block's coinbase. What the last ones read the next one is likely to read too. It is safe for concurrent use and bounded.
+type lately struct {
+	accounts *lru.Cache[common.Address, struct{}]
+	slots    *lru.Cache[evm.Slot, struct{}]
+}
+
+// maxLately is how many accounts, and how many slots, are read with each pool for the sake of the next bundle.
+const maxLately = 128
+
+func newLately() *lately {
+	return &lately{lru.NewCache[common.Address, struct{}](maxLately), lru.NewCache[evm.Slot, struct{}](maxLately)}
+}
+
+// add adds what bundles read lately to a guess.
+func (l *lately) add(g guess) {
+	for _, addr := range l.accounts.Keys() {
+		g.account(addr)
+	}
+	for _, slot := range l.slots.Keys() {
+		g.slot(slot.Account, slot.Key)
+	}
+}
+
+// learn files what a bundle read, except for what was guessed from its operations.
+func (l *lately) learn(reads *evm.ReadSet, guessed guess) {
+	for addr := range reads.Accounts {
+		if _, known := guessed.reads.Accounts[addr]; !known {
+			l.accounts.Add(addr, struct{}{})
+		}
+	}
+	for slot := range reads.Slots {
+		if _, known := guessed.reads.Slots[slot]; !known {
+			l.slots.Add(slot, struct{}{})
+		}
+	}
+}

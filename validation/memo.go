@@ -122,17 +122,23 @@ func memoKey(ep entrypoint.EntryPoint, op *userop.UserOperation) common.Hash {
 
 // Prepare reads all that the second validations of the operations depend on, in one round trip for all of them: what
 // those seen before read then, and what others are likely to read. Validations at the same head that follow, one by one,
-// ask the node for nothing if nothing has changed; where something has, a second round trip reads what is needed to run
+// ask the node for nothing if nothing has changed, nor does the bundle if it reads what the last ones did; where something has, a second round trip reads what is needed to run
 // the operations that it changed for. An error is the node's trouble.
 func (v *Validator) Prepare(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, ops []*userop.UserOperation) error {
 	view := v.source.View(head)
 	unknown := newGuess()
+	v.lately.add(unknown)
 	known := make(map[*userop.UserOperation]*memory, len(ops))
 	sets := make([]*evm.ReadSet, 0, len(ops)+1)
 	for _, op := range ops {
 		if e := v.memo.get(memoKey(ep, op)); e != nil {
 			known[op] = e
 			sets = append(sets, e.reads)
+			for addr := range e.reads.Accounts {
+				if addr != op.Sender { // that has not changed needs no look, but the bundle runs on it
+					unknown.account(addr)
+				}
+			}
 			continue
 		}
 		unknown.join(v.guess(ep, op))

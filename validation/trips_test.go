@@ -240,3 +240,36 @@ func (f *fixture) pending(ep entrypoint.EntryPoint, n int) []*userop.UserOperati
 	}
 	return ops
 }
+
+// The second bundle and all later ones of a pool take one round trip for what they depend on, and the node's own check: what
+// the calls reach is read with the pool, since the last bundle's did.
+func TestABundleTakesNoRoundTripOfItsOwnButTheNodesCheck(t *testing.T) {
+	eachVersion(t, func(t *testing.T, f *fixture, version userop.Version) {
+		ep := entrypoint.Canonical(version)
+		node := &tripNode{Node: f.node}
+		v := validation.New(evm.NewSource(node, f.chain.ChainConfig(), evm.Options{}), validation.Config{SampleEvery: -1})
+		var ops []*userop.UserOperation
+		for i := range uint64(4) {
+			ops = append(ops, f.sign(f.op(f.deployed(version, 20+i))))
+		}
+		for _, op := range ops {
+			if _, err := v.Validate(t.Context(), f.head(), ep, op, validation.Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 3 {
+			f.mine()
+			node.trips, node.requests = 0, 0
+			if err := v.Prepare(t.Context(), f.head(), ep, ops); err != nil {
+				t.Fatal(err)
+			}
+			result, err := v.ValidateBundle(t.Context(), f.head(), f.bundle(version, ops...))
+			if err != nil || len(result.Failed) > 0 {
+				t.Fatalf("have %+v, %v, want a bundle that passes", result, err)
+			}
+			if i > 0 && node.trips > 2 {
+				t.Errorf("bundle %d: have %d round trips, want 2", i, node.trips)
+			}
+		}
+	})
+}

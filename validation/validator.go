@@ -29,6 +29,7 @@ type Validator struct {
 	chainID uint64
 	cfg     Config
 	hints   *hints
+	lately  *lately
 	rules   ruleTables
 	tracing atomic.Bool // simulate by the node's tracer
 	memo    *memo
@@ -42,6 +43,7 @@ func New(source *evm.Source, cfg Config) *Validator {
 		chainID: source.Config().ChainID.Uint64(),
 		cfg:     cfg.withDefaults(),
 		hints:   newHints(),
+		lately:  newLately(),
 		rules:   newRuleTables(),
 		memo:    newMemo(),
 	}
@@ -149,7 +151,9 @@ func implementationSlot() common.Hash {
 func (v *Validator) guess(ep entrypoint.EntryPoint, op *userop.UserOperation) guess {
 	g := newGuess()
 	g.account(ep.Address)
-	g.account(entrypoint.SenderCreator(ep.Version))
+	if op.Factory != nil {
+		g.account(entrypoint.SenderCreator(ep.Version))
+	}
 	g.account(v.cfg.Beneficiary)
 	g.account(op.Sender)
 	g.slot(op.Sender, implementationSlot())
