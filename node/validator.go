@@ -40,7 +40,7 @@ func (v *validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 	return &proposer.Validation{
 		ValidAfter: result.ValidAfter, ValidUntil: result.ValidUntil, ValidityInBlocks: result.InBlocks, Aggregator: result.Aggregator,
 		Prefund: result.Prefund, ContextSize: uint64(result.ContextSize), Accessed: result.Accessed, Created: result.Created,
-		Known: known(ep, op, result.ReadSet), Bundled: result.Bundled, SignatureGas: result.SignatureGas,
+		Known: known(ep, op, result.ReadSet), Bundled: result.Bundled, SignatureGas: result.SignatureGas, DataGas: result.DataGas,
 		VerificationGasUsed: result.VerificationGasUsed + result.PaymasterVerificationGasUsed,
 	}, nil
 }
@@ -102,6 +102,9 @@ func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, d pr
 	answer := &proposer.BundleValidation{
 		BadSignatures: result.BadSignatures, ExecutionGas: result.ExecutionGas, CallGas: result.CallGas, GasUsed: result.GasUsed, Revenue: result.Revenue,
 		DataFee: result.DataCost.Fee, DataGas: result.DataCost.Gas,
+	}
+	for _, op := range result.Ops {
+		answer.Charged = append(answer.Charged, proposer.Charge{Gas: op.ActualGasUsed, Cost: op.ActualGasCost})
 	}
 	for _, f := range result.Failed {
 		answer.Failed = append(answer.Failed, proposer.Failure{Index: f.Index, Rejection: f.Rejection, Culprit: f.Entity, Passed: f.Passed})

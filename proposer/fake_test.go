@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math/big"
+	"slices"
 	"testing"
 
 	"baler/entrypoint"
@@ -104,6 +105,7 @@ type fakeValidator struct {
 	revenue     float64 // times the cost; 0: 2
 	dataFee     uint256.Int
 	dataGas     uint64
+	lossWith    common.Address // a bundle with its operation earns nothing
 
 	validated []common.Address
 	ahead     []uint64
@@ -151,6 +153,9 @@ func (f *fakeValidator) ValidateBundle(_ context.Context, _ *types.Header, d Dra
 		}
 		res.CallGas += call
 		res.ExecutionGas += call + (units-op.CallGasLimit)/2
+		price := op.EffectivePriorityFee(&baseFee)
+		price.Add(&price, &baseFee)
+		res.Charged = append(res.Charged, Charge{Gas: call + (units-op.CallGasLimit)/2, Cost: *price.Mul(&price, uint256.NewInt(units))})
 	}
 	f.bundles = append(f.bundles, senders)
 	if f.onBundle != nil {
@@ -164,6 +169,9 @@ func (f *fakeValidator) ValidateBundle(_ context.Context, _ *types.Header, d Dra
 	price := fees.EffectivePrice(baseFee)
 	res.Revenue = *uint256.NewInt(uint64(float64(res.GasUsed) * times * float64(price.Uint64())))
 	res.DataFee, res.DataGas = f.dataFee, f.dataGas
+	if slices.Contains(senders, f.lossWith) {
+		res.Revenue.Clear()
+	}
 	return res, nil
 }
 

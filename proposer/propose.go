@@ -294,6 +294,9 @@ func (p *Proposer) settle(ctx context.Context, req Request, ep entrypoint.EntryP
 			least = new(big.Int)
 		}
 		if bundle.ExpectedProfit().Cmp(least) < 0 {
+			if c.leaveBurdens(res.Charged, bundle.Fees.EffectivePrice(req.BaseFee)) {
+				continue
+			}
 			c.discard(lossMaking(bundle, least))
 			return built{reason: Unprofitable}, nil
 		}

@@ -80,6 +80,7 @@ type Validation struct {
 	// VerificationGasUsed is what validation used, SignatureGas what its aggregator's check of its signature adds, if that is
 	// more than is expected.
 	VerificationGasUsed, SignatureGas uint64
+	DataGas                           uint64           // what its data costs on the chain, as gas that it pays for
 	Prefund                           uint256.Int      // wei
 	ContextSize                       uint64           // bytes of the paymaster's context
 	Accessed                          []common.Address // contracts used beside the operation's own entities and the EntryPoint
@@ -99,9 +100,16 @@ type BundleValidation struct {
 	ExecutionGas uint64      // by the EntryPoint's call: no intrinsic gas, no refund taken off
 	CallGas      uint64      // the part of it used by the operations' own execution and postOp
 	GasUsed      uint64      // by the transaction, as its receipt would say
+	Charged      []Charge    // of each operation, in order; nil: not known
 	Revenue      uint256.Int // wei the EntryPoint pays to the beneficiary
 	DataFee      uint256.Int // wei that the transaction's data costs beside its gas, on chains that charge so
 	DataGas      uint64      // gas that the transaction uses for its data beside GasUsed, on chains that charge so
+}
+
+// Charge is what the EntryPoint charges an operation for.
+type Charge struct {
+	Gas  uint64      // preVerificationGas included
+	Cost uint256.Int // wei
 }
 
 // Failure is an operation that makes its bundle fail.
