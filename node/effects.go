@@ -119,7 +119,7 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 // proposal judges again. It returns what stays, claimed.
 func (w *worker) remove(ctx context.Context, removals []proposer.Removal, moves uint64) []common.Hash {
 	if w.node.still(moves) {
-		w.node.outlived(ctx, removals)
+		w.node.outlived(ctx, removals, moves)
 		w.node.pool.remove(removals)
 		return nil
 	}

@@ -56,7 +56,7 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 			update.Gap = true
 		}
 		n.settleLogs(logs)
-		n.reconcile(ctx, next, n.doubtful(next, update.Gap || n.withheld(update.Head, logs)))
+		n.reconcile(ctx, next, n.doubtful(next, update.Gap || n.withheld(update.Head, logs)), func() bool { return true })
 	}
 	n.head.Store(next)
 	n.books.seen(update.Head)

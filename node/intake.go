@@ -105,10 +105,15 @@ func (n *Node) judge(ctx context.Context, admitted *pool.Operation,
 		moves := n.moves.Load()
 		at := n.head.Load()
 		admitted.AddedBlock, admitted.AddedTime = at.number(), at.header.Time
-		n.pool.look(func(p *pool.Pool) {
+		ask := func(p *pool.Pool) {
 			admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
 			known, err = precheck(p, admitted)
-		})
+		}
+		n.pool.look(ask)
+		if err != nil {
+			n.unblock(ctx, admitted, err, moves)
+			n.pool.look(ask)
+		}
 		if stakeMatters(err) {
 			known, err = n.recheck(ctx, admitted)
 		}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"baler/entrypoint"
@@ -48,8 +49,8 @@ func (n *Node) doubtful(at *head, all bool) (lanes []pool.Lane) {
 }
 
 // reconcile reads the nonces of lanes, in one batch, and takes out what is below them. What of it the chain's logs have after
-// all is told as mined.
-func (n *Node) reconcile(ctx context.Context, at *head, lanes []pool.Lane) {
+// all is told as mined. Nothing is done if what was read has not the last word any more when it is there.
+func (n *Node) reconcile(ctx context.Context, at *head, lanes []pool.Lane, last func() bool) {
 	if len(lanes) == 0 {
 		return
 	}
@@ -77,9 +78,14 @@ func (n *Node) reconcile(ctx context.Context, at *head, lanes []pool.Lane) {
 			n.pool.look(func(p *pool.Pool) { dead = append(dead, p.Below(l.EntryPoint.Address, l.Sender, used[l])...) })
 		}
 	}
-	n.settleLogs(n.lookFor(ctx, at, dead))
+	if logs := n.lookFor(ctx, at, dead); last() {
+		n.settleLogs(logs)
+	}
 	for l, nonce := range used {
 		n.pool.do(func(p *pool.Pool) []pool.Removed {
+			if !last() {
+				return nil
+			}
 			return p.SetNonce(l.EntryPoint.Address, l.Sender, nonce, at.number())
 		})
 	}
@@ -101,7 +107,7 @@ func (n *Node) lookFor(ctx context.Context, at *head, hashes []common.Hash) (fou
 
 // outlived takes out operations that the second validation refused because their nonce is used: they did not fail, and nobody
 // is to blame.
-func (n *Node) outlived(ctx context.Context, removals []proposer.Removal) {
+func (n *Node) outlived(ctx context.Context, removals []proposer.Removal, moves uint64) {
 	var lanes []pool.Lane
 	n.pool.look(func(p *pool.Pool) {
 		for _, r := range removals {
@@ -113,5 +119,16 @@ func (n *Node) outlived(ctx context.Context, removals []proposer.Removal) {
 			}
 		}
 	})
-	n.reconcile(ctx, n.head.Load(), lanes)
+	n.reconcile(ctx, n.head.Load(), lanes, func() bool { return n.still(moves) })
+}
+
+// unblock takes dead operations out of an operation's way, if the pool refused it for its nonce.
+func (n *Node) unblock(ctx context.Context, op *pool.Operation, err error, moves uint64) {
+	r, refused := errors.AsType[*rejection.Rejection](err)
+	if !refused || entrypoint.AACode(r.Message) != "AA25" {
+		return
+	}
+	var lane pool.Lane
+	n.pool.look(func(p *pool.Pool) { lane = p.LaneOf(op) })
+	n.reconcile(ctx, n.head.Load(), []pool.Lane{lane}, func() bool { return n.still(moves) })
 }

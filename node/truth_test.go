@@ -69,6 +69,26 @@ func TestAUsedNonceIsNobodysFailure(t *testing.T) {
 	}
 }
 
+// A dead operation that nobody told of is not in the way of the account's next one.
+func TestADeadOperationIsNotInTheWay(t *testing.T) {
+	t.Parallel()
+	s := startStack(t)
+	a := s.accounts(t, userop.V07, 1, true)[0]
+	bundle := []*userop.UserOperation{a.op(t)}
+	a.nonce++
+	bundle = append(bundle, a.op(t))
+	s.transact(t, a.ep.Address, 0, entrypoint.EncodeHandleOps(a.ep.Version, bundle, ownerOf(a)))
+	s.mine(t, 1) // while nothing waits here, so that nobody looks at the block's logs
+	a.nonce = 0
+	dead := a.op(t, func(op *userop.UserOperation) { op.CallGasLimit++ })
+	s.call(t, nil, "debug_bundler_addUserOps", []any{dead}, a.ep.Address)
+	a.nonce = 2
+	next := a.send(t, a.op(t))
+	if have := s.mempool(t, a.ep); len(have) != 1 || have[0] != next {
+		t.Errorf("have %v in the pool, want %s alone", have, next)
+	}
+}
+
 // withholding is a node that answers some queries for logs with none. It returns its URL.
 func withholding(t *testing.T, node string, hides func(query string) bool) string {
 	t.Helper()
