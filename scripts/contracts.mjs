@@ -172,6 +172,7 @@ const artifacts = {
 /** Test contracts for the rules of ERC-7562, by their file under validation/testdata/rules, with their source. */
 const ruleArtifacts = {
   'RuleAccount.json': 'RuleEntity.sol',
+  'RuleAggregator.json': 'RuleEntity.sol',
   'RuleFactory.json': 'RuleEntity.sol',
   'RulePaymaster.json': 'RuleEntity.sol',
   'RuleTarget.json': 'RuleTarget.sol',

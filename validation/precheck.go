@@ -23,6 +23,7 @@ type facts struct {
 	senderNonce    uint64 // of the account's transactions, for its EIP-7702 tuple
 	factoryCode    []byte
 	paymasterCode  []byte
+	aggregatorCode []byte
 	nextBaseFee    uint256.Int // wei per gas
 	dataGas        uint64      // what the operation's data costs on the chain, in gas that the operation pays for
 }

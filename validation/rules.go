@@ -110,7 +110,7 @@ func (v *Validator) subject(ep entrypoint.EntryPoint, op *userop.UserOperation, 
 		s.Paymaster = v.party(res.Paymaster, f.paymasterCode)
 	}
 	if res.AggregatorStake != nil {
-		s.Aggregator = v.party(res.AggregatorStake, nil)
+		s.Aggregator = v.party(res.AggregatorStake, f.aggregatorCode)
 	}
 	return s
 }

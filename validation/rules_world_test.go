@@ -42,6 +42,7 @@ const (
 	stepManyTStores
 	stepManyHashes
 	stepUnless
+	stepAggregator
 )
 
 // step is one Step of contracts/rules/Steps.sol.
@@ -108,17 +109,20 @@ func runData(steps ...step) []byte {
 
 // Where the test contracts stand.
 var (
-	ruleAccount         = common.HexToAddress("0x7562000000000000000000000000000000000a01")
-	stakedRuleAccount   = common.HexToAddress("0x7562000000000000000000000000000000000a02")
-	ruleFactory         = common.HexToAddress("0x7562000000000000000000000000000000000f01")
-	stakedRuleFactory   = common.HexToAddress("0x7562000000000000000000000000000000000f02")
-	rulePaymaster       = common.HexToAddress("0x7562000000000000000000000000000000000b01")
-	stakedRulePaymaster = common.HexToAddress("0x7562000000000000000000000000000000000b02")
-	ruleTarget          = common.HexToAddress("0x7562000000000000000000000000000000000c01")
-	delegatedAccount    = common.HexToAddress("0x7562000000000000000000000000000000000d01") // to the code of ruleAccount
-	delegatedFactory    = common.HexToAddress("0x7562000000000000000000000000000000000d02") // to the code of ruleFactory
-	delegatedPaymaster  = common.HexToAddress("0x7562000000000000000000000000000000000d03") // to the code of rulePaymaster
-	nowhere             = common.HexToAddress("0x7562000000000000000000000000000000000e01") // no code
+	ruleAccount          = common.HexToAddress("0x7562000000000000000000000000000000000a01")
+	stakedRuleAccount    = common.HexToAddress("0x7562000000000000000000000000000000000a02")
+	ruleFactory          = common.HexToAddress("0x7562000000000000000000000000000000000f01")
+	stakedRuleFactory    = common.HexToAddress("0x7562000000000000000000000000000000000f02")
+	rulePaymaster        = common.HexToAddress("0x7562000000000000000000000000000000000b01")
+	stakedRulePaymaster  = common.HexToAddress("0x7562000000000000000000000000000000000b02")
+	ruleAggregator       = common.HexToAddress("0x7562000000000000000000000000000000000901")
+	stakedRuleAggregator = common.HexToAddress("0x7562000000000000000000000000000000000902")
+	delegatedAggregator  = common.HexToAddress("0x7562000000000000000000000000000000000d04") // to the code of ruleAggregator
+	ruleTarget           = common.HexToAddress("0x7562000000000000000000000000000000000c01")
+	delegatedAccount     = common.HexToAddress("0x7562000000000000000000000000000000000d01") // to the code of ruleAccount
+	delegatedFactory     = common.HexToAddress("0x7562000000000000000000000000000000000d02") // to the code of ruleFactory
+	delegatedPaymaster   = common.HexToAddress("0x7562000000000000000000000000000000000d03") // to the code of rulePaymaster
+	nowhere              = common.HexToAddress("0x7562000000000000000000000000000000000e01") // no code
 )
 
 // bare is code that Solidity has no word for, by its name, each at an address of its own.
@@ -180,11 +184,13 @@ func ruleAlloc(t testing.TB) types.GenesisAlloc {
 	for addr, name := range map[common.Address]string{
 		ruleAccount: "RuleAccount", stakedRuleAccount: "RuleAccount", ruleFactory: "RuleFactory", stakedRuleFactory: "RuleFactory",
 		rulePaymaster: "RulePaymaster", stakedRulePaymaster: "RulePaymaster", ruleTarget: "RuleTarget",
+		ruleAggregator: "RuleAggregator", stakedRuleAggregator: "RuleAggregator",
 	} {
 		alloc[addr] = types.Account{Nonce: 1, Balance: rich, Code: ruleArtifact(t, name).DeployedBytecode}
 	}
 	for addr, to := range map[common.Address]common.Address{
 		delegatedAccount: ruleAccount, delegatedFactory: ruleFactory, delegatedPaymaster: rulePaymaster,
+		delegatedAggregator: ruleAggregator,
 	} {
 		alloc[addr] = types.Account{Nonce: 1, Balance: rich, Code: types.AddressToDelegation(to)}
 	}
@@ -232,7 +238,7 @@ func (w *ruleWorld) fundEntities(v userop.Version) {
 	w.t.Helper()
 	ep := entrypoint.Canonical(v).Address
 	stake := append(selector("addStake(uint32)"), word(86_400)...)
-	for _, entity := range []common.Address{stakedRuleAccount, stakedRuleFactory, stakedRulePaymaster} {
+	for _, entity := range []common.Address{stakedRuleAccount, stakedRuleFactory, stakedRulePaymaster, stakedRuleAggregator, delegatedAggregator} {
 		w.send(entity, nil, runData(do(int(vm.CALL), ep, params.Ether, stake...)), 1_000_000)
 	}
 	for _, payer := range []common.Address{

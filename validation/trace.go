@@ -140,6 +140,10 @@ func (t *handleOpsTrace) called(to common.Address, input []byte, value *big.Int)
 	if p == partNone {
 		return
 	}
+	if p == partExecution && len(t.aggregators) > 0 && t.stop != nil {
+		t.endAggregated()
+		return
+	}
 	t.last = lastCall{part: p, index: index, open: true}
 	if t.stateGas != nil {
 		t.last.stateGas = t.stateGas()
@@ -147,6 +151,20 @@ func (t *handleOpsTrace) called(to common.Address, input []byte, value *big.Int)
 	if p == partCompensate && value != nil {
 		t.compensation.SetFromBig(value)
 	}
+}
+
+// executionMarks is how often the EntryPoint asks for gas between the last validation and the first execution.
+const executionMarks = 2
+
+// endAggregated ends a validation by handleAggregatedOps when the first execution begins: there BeforeExecution comes before
+// the validations.
+func (t *handleOpsTrace) endAggregated() {
+	if t.reached {
+		return
+	}
+	t.reached = true
+	t.marks = t.marks[:len(t.marks)-min(executionMarks, len(t.marks))]
+	t.stop()
 }
 
 // entityAt reports whether a frame that begins at the depth is the outermost of an entity's validation: the account and
@@ -252,7 +270,7 @@ func (t *handleOpsTrace) onOpcode(_ uint64, op byte, gas, cost uint64, scope tra
 		t.marks = append(t.marks, mark{gas: gas - cost, after: t.last.part})
 	case vm.LOG1:
 		stack := scope.StackData()
-		if n := len(stack); n >= 3 && stack[n-3].Bytes32() == entrypoint.TopicBeforeExecution {
+		if n := len(stack); len(t.aggregators) == 0 && n >= 3 && stack[n-3].Bytes32() == entrypoint.TopicBeforeExecution {
 			t.reached = true
 			t.stop()
 		}

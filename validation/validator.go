@@ -104,6 +104,11 @@ func (v *Validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 		ReadSet: sim.reads, Created: sim.created, DataGas: f.dataGas, BlockHash: view.Hash(), BlockNumber: head.Number.Uint64(),
 	}
 	bundled.describe(sim, res)
+	if res.Aggregator != (common.Address{}) {
+		if f.aggregatorCode, err = view.Code(ctx, res.Aggregator); err != nil {
+			return nil, fmt.Errorf("validate: %w", err)
+		}
+	}
 	if err := v.stakes(ctx, view, ep, op, res); err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
 	}
@@ -115,7 +120,7 @@ func (v *Validator) Validate(ctx context.Context, head *types.Header, ep entrypo
 	}
 	v.learn(ep, op, sim.reads)
 	res.Hash = op.Hash(ep.Address, v.chainID, delegateOf(op, f.senderCode))
-	res.Accessed = accessed(ep, op, v.cfg.Beneficiary, sim.reads)
+	res.Accessed = accessed(ep, op, res.Aggregator, v.cfg.Beneficiary, sim.reads)
 	if res.Aggregator == (common.Address{}) && v.checkSample(ctx, head, ep, op) {
 		return v.Validate(ctx, head, ep, op, opts)
 	}
@@ -407,8 +412,8 @@ func contextSize(t opTrace) int {
 
 // accessed returns the accounts a validation touched beside the operation's own entities, the EntryPoint, its helper,
 // the simulated bundler and the precompiled contracts.
-func accessed(ep entrypoint.EntryPoint, op *userop.UserOperation, beneficiary common.Address, reads *evm.ReadSet) []common.Address {
-	known := map[common.Address]bool{ep.Address: true, entrypoint.SenderCreator(ep.Version): true, beneficiary: true}
+func accessed(ep entrypoint.EntryPoint, op *userop.UserOperation, aggregator, beneficiary common.Address, reads *evm.ReadSet) []common.Address {
+	known := map[common.Address]bool{ep.Address: true, entrypoint.SenderCreator(ep.Version): true, aggregator: true, beneficiary: true}
 	for _, entity := range entities(op) {
 		known[entity] = true
 	}

@@ -36,10 +36,13 @@ abstract contract Steps {
     uint256 internal constant MANY_HASHES = 0x10c;
     /// Runs the steps in data unless the slot value holds something.
     uint256 internal constant UNLESS = 0x10d;
+    /// The account names the target as the aggregator of its signature.
+    uint256 internal constant AGGREGATOR = 0x10e;
 
     error UnknownStep(uint256 op);
 
-    /// Runs ABI-encoded steps (Step[]); no bytes are no steps. Returns the length of the context that was asked for.
+    /// Runs ABI-encoded steps (Step[]); no bytes are no steps. Returns the length of the context that was asked
+    /// for, or the aggregator that was named.
     function _run(bytes memory program) internal returns (uint256 contextLength) {
         if (program.length == 0) {
             return 0;
@@ -48,6 +51,8 @@ abstract contract Steps {
         for (uint256 i = 0; i < steps.length; ++i) {
             if (steps[i].op == CONTEXT) {
                 contextLength = steps[i].value;
+            } else if (steps[i].op == AGGREGATOR) {
+                contextLength = uint160(steps[i].target);
             } else if (steps[i].op == UNLESS) {
                 contextLength = _unless(steps[i]);
             } else {
