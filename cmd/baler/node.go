@@ -75,7 +75,7 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 		return b.wait()
 	}
 	if c.Store == storeRedis {
-		return c.Leases.standBy(ctx, redis, meta, log, keep, life)
+		return c.Leases.standBy(ctx, redis, meta, log, keep, c.RPC, life)
 	}
 	if keep.store, err = c.open(meta); err != nil {
 		return err

@@ -4,13 +4,17 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
+	"sync/atomic"
 	"time"
 
+	"baler/edge"
 	"baler/lease"
 	"baler/node"
 	"baler/store"
 
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
 )
 
 // standbyPause is the time between two tries to serve the pool.
@@ -19,13 +23,16 @@ const standbyPause = 200 * time.Millisecond
 // standBy lives the bundler's life whenever this process holds the pool of the chain, until the context ends. While another one does,
 // it waits; then it goes on with everything that was accepted.
 func (s leaseSettings) standBy(ctx context.Context, client redis.UniversalClient, meta store.Meta, log *slog.Logger, keep kept,
-	life func(kept) error,
+	at rpcSettings, life func(kept) error,
 ) error {
 	leases := lease.New(client, meta.ChainID, lease.Options{TTL: s.PoolTTL, Keep: s.RedisKeep})
 	for {
-		held, err := s.holdPool(ctx, leases, log)
+		held, err := s.holdPool(ctx, leases, at, log)
+		if ctx.Err() != nil && held == nil {
+			return nil
+		}
 		if err != nil {
-			return nil //nolint:nilerr // the context has ended, which is what was asked for
+			return err
 		}
 		began := time.Now()
 		keep.lease = held
@@ -44,21 +51,33 @@ func (s leaseSettings) standBy(ctx context.Context, client redis.UniversalClient
 	}
 }
 
-// holdPool waits until the pool is this process's. An error is the context's.
-func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, log *slog.Logger) (*lease.Lease, error) {
-	for said := ""; ; {
-		held, err := leases.Acquire(ctx, "pool")
-		if err == nil {
-			return held, nil
+// holdPool waits until the pool is this process's. Meanwhile it says to whoever asks that it lives, and is not ready. An error is the
+// context's, or says why it cannot listen.
+func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, at rpcSettings, log *slog.Logger) (*lease.Lease, error) {
+	held, err := leases.Acquire(ctx, poolName)
+	if err == nil {
+		return held, nil
+	}
+	listener, listening := (&net.ListenConfig{}).Listen(ctx, "tcp", at.RPCAddr)
+	if listening != nil {
+		return nil, badSetting("--rpc_addr: %w", listening)
+	}
+	var why atomic.Value
+	serving, stop := context.WithCancel(ctx)
+	var group errgroup.Group
+	group.Go(func() error { return standbyProbes(at, &why, log).Serve(serving, listener) })
+	defer func() {
+		stop()
+		_ = group.Wait() // it ends with its context
+	}()
+	for said := ""; err != nil; held, err = leases.Acquire(ctx, poolName) {
+		text := err.Error()
+		if other, taken := errors.AsType[*lease.HeldError](err); taken {
+			text = "the pool is served by " + other.By
 		}
-		why := err.Error()
-		other, taken := errors.AsType[*lease.HeldError](err)
-		if taken {
-			why = "served by " + other.By
-		}
-		if why != said {
-			log.Info("this process stands by", "why", why)
-			said = why
+		if why.Store(text); text != said {
+			log.Info("this process stands by", "why", text, "probes", "http://"+listener.Addr().String())
+			said = text
 		}
 		select {
 		case <-ctx.Done():
@@ -66,4 +85,21 @@ func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, log *
 		case <-time.After(standbyPause):
 		}
 	}
+	return held, nil
+}
+
+// poolName is what the lease of the chain's pool is called.
+const poolName = "pool"
+
+// standbyProbes is the server of a process that stands by.
+func standbyProbes(at rpcSettings, why *atomic.Value, log *slog.Logger) *edge.Server {
+	server := edge.NewServer(edge.Config{Hosts: edge.Hosts{Names: at.RPCVhosts}, Logger: log})
+	waiting := edge.Probe(func(context.Context) (any, bool) {
+		text, _ := why.Load().(string)
+		return map[string]string{"status": "stands by: " + text}, false
+	})
+	server.Handle("/livez", edge.Open, edge.Probe(func(context.Context) (any, bool) { return map[string]bool{"ok": true}, true }))
+	server.Handle("/readyz", edge.Open, waiting)
+	server.Handle("/health", edge.Open, waiting)
+	return server
 }

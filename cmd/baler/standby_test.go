@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"syscall"
 	"testing"
@@ -38,6 +39,7 @@ func TestAStandbyTakesThePoolOver(t *testing.T) {
 			w := newWorld(t, chain, urlOf(t, a))
 			b := leasingNode(t, chain, log.node(t, chain, "b"), server.Addr, "--store=redis")
 			awaitLog(t, b, "this process stands by", 1)
+			checkStandsBy(t, b)
 			accounts := w.deployedAccounts(t, userop.V07, 12)
 			before := w.sendOneEach(t, accounts[:2])
 			w.checkOnceEach(t, before)
@@ -85,6 +87,17 @@ func TestAStandbyTakesThePoolOver(t *testing.T) {
 			checkReverts(t, w, addressOf(chain.Keys()[0]))
 			w.checkSigners(t, 1)
 		})
+	}
+}
+
+// checkStandsBy asks a process that waits how it is: it lives, and wants no operations.
+func checkStandsBy(t *testing.T, p *program) {
+	t.Helper()
+	probes, _ := p.logged(t, "this process stands by")["probes"].(string)
+	for path, want := range map[string]int{"/livez": http.StatusOK, "/readyz": http.StatusServiceUnavailable} {
+		if status, text := asked(t, http.MethodGet, probes+path, "", ""); status != want {
+			t.Errorf("%s: have status %d, %s, want %d", path, status, text, want)
+		}
 	}
 }
 
