@@ -15,8 +15,15 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// request sends a request and returns the answer with its body.
-func request(t *testing.T, method, url, body string, change func(*http.Request)) (*http.Response, string) {
+// reply is an answer without its body.
+type reply struct {
+	Status     string
+	StatusCode int
+	Header     http.Header
+}
+
+// request sends a request and returns the answer and its body.
+func request(t *testing.T, method, url, body string, change func(*http.Request)) (reply, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
@@ -37,7 +44,7 @@ func request(t *testing.T, method, url, body string, change func(*http.Request))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return answer, string(text)
+	return reply{answer.Status, answer.StatusCode, answer.Header}, string(text)
 }
 
 func asOperator(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }

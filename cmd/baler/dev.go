@@ -123,9 +123,9 @@ const sampleOps = 3
 
 // sample is an operation that is ready to be sent.
 type sample struct {
-	EntryPoint common.Address        `json:"entry_point"`
-	Hash       common.Hash           `json:"hash"`
-	Operation  *userop.UserOperation `json:"operation"`
+	EntryPoint common.Address  `json:"entry_point"`
+	Hash       common.Hash     `json:"hash"`
+	Operation  json.RawMessage `json:"operation"`
 }
 
 // samples are signed operations of new accounts, for the newest EntryPoint that has a paymaster; none if none has.
@@ -149,7 +149,11 @@ func (st *stack) samples(ctx context.Context) ([]sample, error) {
 	}
 	list := make([]sample, len(ops))
 	for i, op := range ops {
-		list[i] = sample{EntryPoint: ep.Address, Hash: op.Hash(ep.Address, st.chain.ChainID(), common.Address{}), Operation: op}
+		text, err := json.Marshal(op)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = sample{EntryPoint: ep.Address, Hash: op.Hash(ep.Address, st.chain.ChainID(), common.Address{}), Operation: text}
 	}
 	return list, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"math/big"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -133,6 +134,15 @@ func TestALoadOnADevelopmentStack(t *testing.T) {
 	for _, want := range []string{report.BundlerURL, report.AdminURL, report.AdminToken, report.NodeURL, "curl", report.Keys[0], report.Contracts.EntryPoints["0.9"].Hex()} {
 		if want == "" || !strings.Contains(dev.stdout.String(), want) {
 			t.Errorf("have no %q in\n%s", want, dev.stdout.String())
+		}
+	}
+	if len(report.Samples) != sampleOps {
+		t.Errorf("have %d operations to be sent by hand, want %d", len(report.Samples), sampleOps)
+	}
+	for _, s := range report.Samples {
+		body := `{"jsonrpc":"2.0","id":1,"method":"eth_sendUserOperation","params":[` + string(s.Operation) + `,"` + s.EntryPoint.Hex() + `"]}`
+		if _, text := asked(t, http.MethodPost, report.BundlerURL, "", body); !strings.Contains(text, s.Hash.Hex()) {
+			t.Errorf("have %s, want the hash %s", text, s.Hash)
 		}
 	}
 	base := []string{"load", "--json", "--url", report.BundlerURL, "--node", report.NodeURL}
