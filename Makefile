@@ -13,6 +13,8 @@ ARGS ?=
 # How long faults follow each other in the soak, and which script of them.
 DURATION ?= 10m
 SEED ?= 1
+# How many hostile requests `make hostile` sends.
+HOSTILE ?= 1000000
 # Set: measure other bundlers too.
 PEERS ?=
 
@@ -55,6 +57,10 @@ unit: ## Every Go test, race detector on, in random order (architecture tests to
 
 fuzz: ## Every fuzz target for a few seconds (FUZZ=60s for longer)
 	scripts/fuzz.sh $(FUZZ)
+
+.PHONY: hostile
+hostile: ## A million hostile requests: too large, too deep, too many, broken, never finished (HOSTILE=10000 for fewer)
+	go test ./rpc -run TestHostileRequestsTakeBoundedMemory -v -timeout=30m -hostile=$(HOSTILE)
 
 clients: ## viem and permissionless.js against a `baler dev` process
 	cd test/clients && npm test

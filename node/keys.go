@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"baler/chain"
+	"baler/event"
 	"baler/pool"
 	"baler/rejection"
 	"baler/rpc"
@@ -196,10 +197,12 @@ func (k *keyring) start(ctx context.Context, key signer.Signer, fail context.Can
 		return errors.Join(err, h.end(ctx))
 	}
 	k.join(w)
+	k.tell(w, true, "taken")
 	k.group.Go(func() {
 		var err error
 		pprof.Do(ctx, pprof.Labels("owner", "senders"), func(ctx context.Context) { err = w.run(ctx) })
 		k.leave(w)
+		k.tell(w, false, leaving(ctx, w, err))
 		err = errors.Join(err, h.end(ctx))
 		switch {
 		case k.holder == nil && err != nil:
@@ -210,6 +213,29 @@ func (k *keyring) start(ctx context.Context, key signer.Signer, fail context.Can
 		k.wake()
 	})
 	return nil
+}
+
+// tell says that a leased key was won, or is not used any more.
+func (k *keyring) tell(w *worker, held bool, cause string) {
+	if k.holder != nil {
+		k.node.sink(event.LeaseMoved{Signer: w.key.Address(), Held: held, Cause: cause})
+	}
+}
+
+// leaving is why a worker has ended.
+func leaving(ctx context.Context, w *worker, err error) string {
+	switch {
+	case errors.Is(err, ErrLeaseLost):
+		return "lost"
+	case err != nil:
+		return "journal failed"
+	case ctx.Err() != nil:
+		return "stopped"
+	case w.draining.Load():
+		return "drained"
+	default:
+		return "ended"
+	}
 }
 
 // join makes the worker one of those that hear of heads and calls.

@@ -98,3 +98,8 @@ func (m *mempool) remove(removals []proposer.Removal) {
 		}
 	}
 }
+
+// SetLists replaces the lists of entities that nothing limits and of those whose operations are refused.
+func (n *Node) SetLists(allow, block []common.Address) {
+	n.pool.do(func(p *pool.Pool) []pool.Removed { return p.SetLists(allow, block) })
+}

@@ -236,13 +236,7 @@ type paymaster struct {
 func New(config Config) *Pool {
 	p := &Pool{
 		config: config,
-		listed: make(map[common.Address]listing, len(config.Allow)+len(config.Block)),
-	}
-	for _, a := range config.Allow {
-		p.listed[a] = allowed
-	}
-	for _, a := range config.Block {
-		p.listed[a] = blocked
+		listed: lists(config.Allow, config.Block),
 	}
 	p.reset()
 	p.standings = make(map[common.Address]*standing)

@@ -17,6 +17,7 @@ type calls struct {
 	admit   atomic.Int64  // calls at work and waiting
 	timeout time.Duration
 	stopped context.Context // ends when the server closes
+	limits  *limiter
 	told    func(method string, code int, took time.Duration)
 	log     *slog.Logger
 }
@@ -25,6 +26,9 @@ type calls struct {
 func do[T any](ctx context.Context, c *calls, method string, run func(context.Context) (T, error)) (answer T, err error) {
 	begun := time.Now()
 	defer func() { c.told(method, codeOf(err), time.Since(begun)) }()
+	if err := c.limits.call(ctx); err != nil {
+		return answer, err
+	}
 	if c.admit.Add(1) > c.limit {
 		c.admit.Add(-1)
 		return answer, &callError{code: codeLimitExceeded, message: "too many calls at once, try again later"}

@@ -38,6 +38,13 @@ type Config struct {
 	// address from talking to a server that trusts its machine.
 	VirtualHosts []string
 
+	// Rates are how often somebody may ask. The zero value limits nothing.
+	Rates Rates
+
+	// Proxies are believed when they say for whom they ask.
+	Proxies edge.Proxies
+
+	MaxDepth            int   // of a request's JSON; default 64
 	MaxBodyBytes        int64 // of a request or a WebSocket message; default 5 MiB
 	MaxBatchItems       int   // default 100
 	MaxBatchBytes       int   // of a batch's answer; default 25 MiB
@@ -63,6 +70,7 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	set(&c.MaxBodyBytes, 5<<20)
 	set(&c.MaxBatchItems, 100)
+	set(&c.MaxDepth, 64)
 	set(&c.MaxBatchBytes, 25<<20)
 	set(&c.MaxConnections, 1024)
 	set(&c.MaxConnectionsPerIP, 128)

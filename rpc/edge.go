@@ -35,11 +35,20 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveProbe(w, r, s.cfg.Ready)
 	case r.URL.Path != "/":
 		http.NotFound(w, r)
+	case !s.limits.request(s.client(r)):
+		w.Header().Set("Retry-After", "1")
+		writeError(w, http.StatusTooManyRequests, codeLimitExceeded, "too many requests from this address, try again later")
 	case isWebSocket(r):
 		s.serveWebSocket(w, r)
 	default:
 		s.serveCall(w, r)
 	}
+}
+
+// client finds out who sent a request, and from then on it is from him.
+func (s *Server) client(r *http.Request) string {
+	r.RemoteAddr = s.cfg.Proxies.Client(r)
+	return r.RemoteAddr
 }
 
 // serveCall passes a POST on to the JSON-RPC server. It reads the body itself: go-ethereum's server cuts a chunked
@@ -70,16 +79,12 @@ func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusOK, codeParse, "parse error: empty request")
 		return
 	}
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	s.rpc.ServeHTTP(w, r)
-}
-
-func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
-	if origin := r.Header.Get("Origin"); origin != "" && !s.cfg.CORSOrigins.Allow(origin) {
-		http.Error(w, "origin not allowed", http.StatusForbidden)
+	if refusal := s.shaped(body); refusal != nil {
+		writeError(w, http.StatusOK, refusal.code, refusal.message)
 		return
 	}
-	s.ws.ServeHTTP(w, r) // returns when the connection is closed and its calls are done
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	s.rpc.ServeHTTP(w, r)
 }
 
 // serveProbe answers a probe, from any allowed origin's page too.
@@ -116,14 +121,18 @@ func isWebSocket(r *http.Request) bool {
 
 // writeError answers a request that never became a call; such an answer has a null id.
 func writeError(w http.ResponseWriter, status, code int, message string) {
-	text, err := json.Marshal(message)
+	writeJSON(w, status, errorBody(&callError{code: code, message: message}))
+}
+
+func errorBody(e *callError) []byte {
+	text, err := json.Marshal(e.message)
 	if err != nil {
 		text = []byte(`"error"`)
 	}
-	body := append([]byte(`{"jsonrpc":"2.0","id":null,"error":{"code":`), strconv.Itoa(code)...)
+	body := append([]byte(`{"jsonrpc":"2.0","id":null,"error":{"code":`), strconv.Itoa(e.code)...)
 	body = append(body, `,"message":`...)
 	body = append(body, text...)
-	writeJSON(w, status, append(body, "}}\n"...))
+	return append(body, "}}\n"...)
 }
 
 func writeJSON(w http.ResponseWriter, status int, body []byte) {

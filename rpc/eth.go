@@ -44,6 +44,9 @@ func (a *ethAPI) SendUserOperation(ctx context.Context, raw json.RawMessage, ent
 		if err != nil {
 			return common.Hash{}, invalidParams("%s", err)
 		}
+		if err := a.calls.limits.sender(op.Sender); err != nil {
+			return common.Hash{}, err
+		}
 		return a.backend.SendUserOperation(ctx, ep, op)
 	})
 }
@@ -60,6 +63,9 @@ func (a *ethAPI) EstimateUserOperationGas(ctx context.Context, raw json.RawMessa
 		op, given, err := userop.DecodePartial(raw, ep.Version)
 		if err != nil {
 			return nil, invalidParams("%s", err)
+		}
+		if err := a.calls.limits.sender(op.Sender); err != nil {
+			return nil, err
 		}
 		var assumed StateOverrides
 		if overrides != nil {

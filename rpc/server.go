@@ -24,7 +24,8 @@ type Server struct {
 	backend Backend
 	cfg     Config
 	rpc     *rpc.Server
-	ws      http.Handler
+	limits  limiter
+	buffers sync.Pool // for writing to WebSockets
 
 	stopped context.Context // ends all calls
 	stop    context.CancelFunc
@@ -46,8 +47,7 @@ func NewServer(backend Backend, cfg Config) *Server {
 
 	s.rpc.SetBatchLimits(cfg.MaxBatchItems, cfg.MaxBatchBytes)
 	s.rpc.SetHTTPBodyLimit(int(cfg.MaxBodyBytes))
-	s.rpc.SetWebsocketReadLimit(cfg.MaxBodyBytes)
-	s.ws = s.rpc.WebsocketHandler([]string{"*"}) // serveWebSocket has checked the origin
+	s.limits.set(cfg.Rates)
 
 	calls := &calls{
 		running: make(chan struct{}, cfg.MaxCalls),
@@ -55,6 +55,7 @@ func NewServer(backend Backend, cfg Config) *Server {
 		timeout: cfg.CallTimeout,
 		stopped: s.stopped,
 		told:    cfg.OnCall,
+		limits:  &s.limits,
 		log:     cfg.Logger,
 	}
 	for _, api := range s.services(calls) {

@@ -53,7 +53,7 @@ func TestBatchesHaveLimits(t *testing.T) {
 	if got := post(t, s.url, batch(3)); strings.Count(got, `"0x539"`) != 3 {
 		t.Errorf("batch of 3: have %s, want three answers", got)
 	}
-	if got := post(t, s.url, batch(4)); !strings.Contains(got, `"code":-32600,"message":"batch too large"`) || strings.Contains(got, "0x539") {
+	if got := post(t, s.url, batch(4)); !strings.Contains(got, `"code":-32600,"message":"batch too large: have 4 calls, want at most 3"`) || strings.Contains(got, "0x539") {
 		t.Errorf("batch of 4: have %s, want a refusal", got)
 	}
 	const entryPoints = `{"jsonrpc":"2.0","id":1,"method":"eth_supportedEntryPoints"}`

@@ -200,7 +200,7 @@ func FuzzReputation(f *testing.F) {
 	backend := newFakeBackend()
 	s := NewServer(backend, Config{Debug: backend})
 	api := &debugAPI{backend: backend, debug: backend, calls: &calls{
-		running: make(chan struct{}, 1), limit: 2, timeout: time.Minute, stopped: s.stopped, told: s.cfg.OnCall, log: s.cfg.Logger,
+		running: make(chan struct{}, 1), limit: 2, timeout: time.Minute, stopped: s.stopped, told: s.cfg.OnCall, limits: &s.limits, log: s.cfg.Logger,
 	}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var entries []reputationParam

@@ -28,6 +28,9 @@ import (
 type bundler struct {
 	url          string
 	operatorsURL string // empty: there is none
+	pipeline     *node.Node
+	server       *rpc.Server
+	ctx          context.Context //nolint:containedctx // of the group: what joins it later ends with it
 	group        *errgroup.Group
 	stop         context.CancelFunc
 }
@@ -55,6 +58,13 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if s.Admin.AdminAddr != "" {
 		sink = telemetry.Join(sink, page.Hear)
 	}
+	traces, err := s.Traces.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if traces != nil {
+		sink = telemetry.Join(sink, traces.Sink())
+	}
 	client.OnRequest(nodeAsked(sink))
 	if config.Rules, err = evm.DetectChainConfig(ctx, client, chainID); err != nil {
 		return nil, badSetting("--node_http: %w", err)
@@ -62,7 +72,7 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if err := s.Aggregator.serve(&config, entryPoints, client); err != nil {
 		return nil, err
 	}
-	config.Store, config.Keys, config.MaxKeys, config.Boundary = keep.store, keep.keys, keep.most, out.boundary
+	config.Store, config.Keys, config.MaxKeys, config.Checks, config.Boundary = keep.store, keep.keys, keep.most, keep.checks, out.boundary
 	config.Funding, config.Lease = funds, keep.lease
 	by, err := s.Relay.senders(chainID, client, log)
 	if err != nil {
@@ -85,14 +95,20 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 		return nil, errors.Join(err, listener.Close())
 	}
 	metrics.Watch(pipeline)
-	served := s.RPC.config(pipeline, log)
+	served, err := s.RPC.config(pipeline, log)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close(), closeIfAny(operatorsListener))
+	}
 	served.OnCall = callServed(sink)
 	server := rpc.NewServer(pipeline, served)
 	ctx, stop := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(owned(ctx, "pipeline", pipeline.Run))
 	group.Go(owned(ctx, "rpc", func(ctx context.Context) error { return server.Serve(ctx, listener) }))
-	b := &bundler{url: "http://" + listener.Addr().String(), group: group, stop: stop}
+	b := &bundler{url: "http://" + listener.Addr().String(), pipeline: pipeline, server: server, ctx: ctx, group: group, stop: stop}
+	if traces != nil {
+		group.Go(owned(ctx, "traces", endTraces(traces)))
+	}
 	if operators != nil {
 		calls := s.Admin.calls(pipeline, s.RPC, log)
 		s.Admin.mount(operators, pipeline, calls, metrics)
@@ -114,6 +130,13 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	case <-ctx.Done():
 		return nil, errors.Join(context.Cause(ctx), b.wait())
 	}
+}
+
+func closeIfAny(listener net.Listener) error {
+	if listener == nil {
+		return nil
+	}
+	return listener.Close()
 }
 
 // wait returns when the bundler has stopped. That its context ended is no error.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -46,7 +47,7 @@ func runChains(ctx context.Context, args, names []string, c console) error {
 	for _, run := range runs {
 		group.Go(func() error {
 			run.parsed.BindTo(ctx, (*context.Context)(nil))
-			if err := run.parsed.Run(run.out); err != nil {
+			if err := run.parsed.Run(run.parsed, run.out); err != nil {
 				return fmt.Errorf("chain %s: %w", run.name, err)
 			}
 			if ctx.Err() == nil {
@@ -68,8 +69,14 @@ func readChain(args []string, name string, c console) (chainRun, error) {
 		return run, err
 	}
 	// The global flag may stand anywhere before a bare `--`.
-	run.parsed, err = parser.Parse(hyphenate(append([]string{"--chain=" + name}, args...)))
-	return run, err
+	args = append([]string{"--chain=" + name}, args...)
+	if c.args != nil { // its settings are read again by themselves
+		run.out.args, run.out.level = args, new(slog.LevelVar)
+	}
+	if run.parsed, err = parser.Parse(hyphenate(args)); err != nil {
+		return run, err
+	}
+	return run, checkContradictions(settingsOf(run.parsed))
 }
 
 // apart refuses what two chains cannot share.

@@ -46,8 +46,14 @@ func configurationReference(app *kong.Application) string {
 *Printed from the code by ` + "`go test ./cmd/baler -run TestConfigurationPageIsCurrent -rewrite-configuration`" + `; don't edit.*
 
 Every setting is a flag, an environment variable and a key of the TOML file that ` + "`--config`" + ` names, in this order of
-precedence; after them comes the default. In flag names and keys ` + "`-` and `_`" + ` are the same. An unknown flag or key is an
-error, and exit code 2 says that a setting is missing or wrong.
+precedence; after them comes the default. In flag names and keys ` + "`-` and `_`" + ` are the same. An unknown flag, key or variable that
+begins with ` + "`BALER_`" + ` is an error that names the nearest known one, a setting that has no effect beside the others is an error too, and exit
+code 2 says that a setting is missing or wrong.
+
+- ` + "`baler config print`" + ` prints the settings in effect with where each comes from; secrets are hidden. Its output is a configuration file.
+- ` + "`baler config check`" + ` makes the checks of a start, and starts nothing; with ` + "`--offline`" + ` it asks nobody.
+- At a SIGHUP ` + "`baler node`" + ` reads its settings again. Those marked *(reload)* change, and so do the keys: new ones are used, missing ones
+  finish their transactions first. The others are named in the log and need a restart. If anything is wrong, nothing changes.
 
 Several chains run in one process when the file has a section for each:
 
@@ -83,7 +89,7 @@ passwords, URLs with credentials) may stand in a file that only its owner can re
 				}
 				page.WriteString("\n| flag | environment | default | meaning |\n|---|---|---|---|\n")
 			}
-			fmt.Fprintf(&page, "| `--%s` | `%s` | %s | %s |\n", f.Name, strings.Join(f.Envs, " "), defaultOf(f), f.Help)
+			fmt.Fprintf(&page, "| `--%s` | `%s` | %s | %s |\n", f.Name, strings.Join(f.Envs, " "), defaultOf(f), meaningOf(f))
 		}
 	}
 	return page.String()
@@ -97,4 +103,15 @@ func defaultOf(f *kong.Flag) string {
 		return ""
 	}
 	return "`" + f.Default + "`"
+}
+
+func meaningOf(f *kong.Flag) string {
+	meaning := f.Help
+	if f.Tag.Has("secret") {
+		meaning += " *(secret)*"
+	}
+	if f.Tag.Has("reload") {
+		meaning += " *(reload)*"
+	}
+	return meaning
 }

@@ -209,6 +209,9 @@ func namedSettings(raw map[string]any, used, known []string) (map[string]any, er
 		if _, twice := values[name]; twice {
 			return nil, fmt.Errorf("key %q is given twice, with - and with _", name)
 		}
+		if list, ok := value.([]any); ok && len(list) == 0 {
+			continue // as if it were not there
+		}
 		if slices.Contains(used, name) {
 			values[name] = flagValue(value)
 		}

@@ -44,8 +44,13 @@ func (c *devCommand) Run(ctx context.Context, out console) error {
 	if c.Senders.NumSigners == 0 {
 		c.Senders.NumSigners = 1
 	}
-	c.RPC.RPCDebug, c.RPC.RPCSubscriptions = true, true
 	c.Admin.forDevelopment()
+	c.RPC.RPCSubscriptions = true
+	if loopback(c.RPC.RPCAddr) {
+		c.RPC.RPCDebug = true
+	} else {
+		c.Admin.AdminDebug = true
+	}
 	log := c.Log.logger(out)
 	stack, err := startStack(ctx, stackSettings{
 		chain:       devchain.Config{ChainID: c.ChainID, Mining: devchain.Interval, BlockTime: c.BlockTime, HTTPAddr: c.NodeAddr, FundedKeys: signerKeys + 10},

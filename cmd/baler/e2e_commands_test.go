@@ -166,6 +166,10 @@ func TestALoadOnADevelopmentStack(t *testing.T) {
 		})
 	}
 	checkMetrics(t, report, 12)
+	p := startProgram(t, nil, "top", "--once", "--admin-url", report.AdminURL)
+	if code := p.wait(t); code != exitOK || !strings.Contains(p.stdout.String(), "mined 12") {
+		t.Errorf("top: have exit code %d and\n%s", code, p.stdout.String())
+	}
 	if code := dev.stop(t, os.Interrupt); code != exitOK {
 		t.Errorf("have exit code %d after SIGINT, want %d", code, exitOK)
 	}

@@ -67,6 +67,8 @@ type kept struct {
 	lease node.Lease     // of the pool, with what is in the store; nil: it is this process's alone
 	keys  node.KeyHolder // nil: they are this process's alone
 	most  int            // keys held at once; 0: all
+
+	checks []node.Check // of what it is kept in
 }
 
 // metaOf reads what a store of the node's chain is called.
@@ -115,4 +117,15 @@ func (t *treasury) executeLeased(ctx context.Context, jobs []job, meta store.Met
 		config.Journal, err = key.Store.Journal(config.Key.Address())
 		return err
 	})
+}
+
+// check is a check of Redis for the probes. Without Redis no lease can be renewed, and keys stop being used one by one; operations
+// are taken until then.
+func (s leaseSettings) check(client redis.UniversalClient) node.Check {
+	return node.Check{Name: "redis", Run: func(ctx context.Context) error {
+		if client.Ping(ctx).Err() != nil { // its text may hold an address with a password
+			return errors.New("redis does not answer: leases cannot be renewed")
+		}
+		return nil
+	}}
 }

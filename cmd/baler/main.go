@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 )
 
 // Exit codes of the program.
@@ -34,9 +36,13 @@ type cli struct {
 	Node nodeCommand `cmd:"" help:"Run the bundler against a node."`
 	Load loadCommand `cmd:"" help:"Send a load of real operations to any bundler, and report."`
 
-	Admin   adminCommand   `cmd:"" help:"Look after the bundle senders' keys: their funds, and which are used."`
-	Explain explainCommand `cmd:"" help:"Tell an operation's whole story: what happened to it, why it waits, when it will be taken."`
-	Whatif  whatifCommand  `cmd:"" help:"Replay what bundles were chosen from under other fee policies, and print what they would have earned."`
+	Admin    adminCommand   `cmd:"" help:"Look after the bundle senders' keys: their funds, and which are used."`
+	Explain  explainCommand `cmd:"" help:"Tell an operation's whole story: what happened to it, why it waits, when it will be taken."`
+	Whatif   whatifCommand  `cmd:"" help:"Replay what bundles were chosen from under other fee policies, and print what they would have earned."`
+	Settings configCommand  `cmd:"" name:"config" help:"Look at the settings of 'baler node'."`
+
+	Top        topCommand                `cmd:"" help:"Show the bundle senders and the mempool of a running bundler, live in the terminal."`
+	Completion kongcompletion.Completion `cmd:"" help:"Print how to turn on completion of commands and flags in this shell."`
 
 	Replay replayCommand `cmd:"" help:"Print a journal as a timeline, and repeat it through the machine."`
 }
@@ -54,6 +60,10 @@ type console struct {
 	out, err io.Writer
 	boundary func(name string) // see node.Config.Boundary
 	chain    string            // the section that is run; empty: there are none
+	environ  []string          // looked through for settings that there are not
+
+	args  []string       // the command line, to be read again at a SIGHUP; nil: never
+	level *slog.LevelVar // of the log; nil: it does not change
 }
 
 func main() {
@@ -61,7 +71,9 @@ func main() {
 	// The first signal asks for a clean stop; a second one ends the process as usual.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], console{out: os.Stdout, err: os.Stderr}))
+	os.Exit(run(ctx, os.Args[1:], console{
+		out: os.Stdout, err: os.Stderr, environ: os.Environ(), args: os.Args[1:], level: new(slog.LevelVar),
+	}))
 }
 
 // run parses the arguments, runs the command, and returns the exit code.
@@ -73,13 +85,23 @@ func run(ctx context.Context, args []string, c console) int {
 		_, _ = fmt.Fprintln(c.err, "baler:", err)
 		return exitSettings
 	}
+	if os.Getenv("COMP_LINE") != "" { // a shell asks how a line can go on
+		kongcompletion.Register(parser)
+		return max(exited, exitOK)
+	}
 	parsed, err := parser.Parse(hyphenate(args))
 	if exited >= 0 { // --help
 		return exited
 	}
 	var chains []string
 	if err == nil {
+		err = checkEnvironment(c.environ, parser.Model)
+	}
+	if err == nil {
 		chains, err = line.chains(parsed)
+	}
+	if err == nil && len(chains) == 0 {
+		err = checkContradictions(settingsOf(parsed))
 	}
 	switch {
 	case err != nil:
@@ -87,8 +109,11 @@ func run(ctx context.Context, args []string, c console) int {
 		err = runChains(ctx, args, chains, c)
 	default:
 		c.chain = chosenSection(parsed)
+		if c.args != nil {
+			c.args = args // of this chain alone
+		}
 		parsed.BindTo(ctx, (*context.Context)(nil))
-		err = parsed.Run(c)
+		err = parsed.Run(parsed, c)
 	}
 	return exitCode(err, c)
 }

@@ -3,13 +3,20 @@ package main
 import (
 	"context"
 	"errors"
+
+	"baler/signer"
+
+	"github.com/alecthomas/kong"
 )
+
+// keysGroup is the group of the settings of keys.
+const keysGroup = "Keys"
 
 // nodeCommand runs the bundler against a node.
 type nodeCommand struct {
 	nodeSettings `group:"Node"`
 
-	Keys          keySettings     `embed:"" group:"Keys"`
+	Keys          keySettings     `embed:"" group:"Keys"` // keysGroup
 	Leases        leaseSettings   `embed:"" group:"Leases"`
 	Funding       fundingSettings `embed:"" group:"Funding"`
 	storeSettings `group:"Store"`
@@ -18,22 +25,15 @@ type nodeCommand struct {
 }
 
 // Run runs until the context ends.
-func (c *nodeCommand) Run(ctx context.Context, out console) error {
-	keys, err := c.Keys.open(ctx, c.Leases.leased())
-	if err != nil {
-		return err
-	}
+func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
 	var keep kept
-	chosen, err := c.Senders.choose(keys)
+	keys, err := c.keys(ctx)
 	if err != nil {
 		return err
 	}
 	funds, err := c.Funding.open(ctx, c.Keys, c.Leases.leased())
 	if err != nil {
 		return err
-	}
-	if !c.Leases.leased() { // else any of them may be held
-		keys = chosen
 	}
 	keep.most = c.Senders.NumSigners
 	redis, err := c.Leases.open()
@@ -65,12 +65,14 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	}
 	if redis != nil {
 		keep.keys = c.Leases.holder(ctx, redis, meta, log)
+		keep.checks = append(keep.checks, c.Leases.check(redis))
 	}
 	life := func(keep kept) error {
 		b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, funds, keep, out, log)
 		if err != nil {
 			return err
 		}
+		b.watchReload(out, parsed, keys, log)
 		log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
 		return b.wait()
 	}
@@ -81,4 +83,17 @@ func (c *nodeCommand) Run(ctx context.Context, out console) error {
 		return err
 	}
 	return errors.Join(life(keep), keep.store.Close())
+}
+
+// keys opens the keys that may get a bundle sender. Of leased keys that is any, so many at a time as the settings say.
+func (c *nodeCommand) keys(ctx context.Context) ([]signer.Signer, error) {
+	keys, err := c.Keys.open(ctx, c.Leases.leased())
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := c.Senders.choose(keys)
+	if err != nil || c.Leases.leased() {
+		return keys, err
+	}
+	return chosen, nil
 }

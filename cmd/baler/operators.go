@@ -19,7 +19,7 @@ import (
 // adminSettings are the operators' listener: metrics, probes and the calls of operators, on a port of their own.
 type adminSettings struct {
 	AdminAddr     string   `help:"Address of the operators' server. Empty: there is none; in dev it is on a free port of the loopback address." name:"admin-addr" placeholder:"ADDRESS"`
-	AdminToken    string   `help:"Token that proves that a caller is an operator. Better given as BALER_ADMIN_TOKEN. In dev a random one, printed at the start." name:"admin-token" placeholder:"TOKEN"`
+	AdminToken    string   `help:"Token that proves that a caller is an operator. Better given as BALER_ADMIN_TOKEN. In dev a random one, printed at the start." name:"admin-token" placeholder:"TOKEN" secret:""`
 	AdminVhosts   []string `help:"Names accepted in the Host header of the operators' server, besides IP addresses. Default: localhost." name:"admin-vhosts" placeholder:"NAME"`
 	AdminTLSCert  string   `help:"Certificate of the operators' server, PEM." name:"admin-tls-cert" placeholder:"FILE"`
 	AdminTLSKey   string   `help:"Its private key, PEM." name:"admin-tls-key" placeholder:"FILE"`
@@ -33,14 +33,8 @@ const minTokenLength = 16
 
 // server makes the operators' server and its listener; nil if none is asked for.
 func (s adminSettings) server(ctx context.Context, log *slog.Logger) (*edge.Server, net.Listener, error) {
-	if s.AdminAddr == "" {
-		if s.AdminToken != "" || s.AdminTLSCert != "" || s.AdminTLSKey != "" || s.AdminClientCA != "" || s.AdminDebug || s.AdminPprof {
-			return nil, nil, badSetting("--admin_addr is missing: other settings of the operators' server are given")
-		}
-		return nil, nil, nil
-	}
-	if s.AdminToken != "" && len(s.AdminToken) < minTokenLength {
-		return nil, nil, badSetting("--admin_token: want at least %d characters", minTokenLength)
+	if err := s.check(); err != nil || s.AdminAddr == "" {
+		return nil, nil, err
 	}
 	secured, err := s.tls()
 	if err != nil {
@@ -57,6 +51,18 @@ func (s adminSettings) server(ctx context.Context, log *slog.Logger) (*edge.Serv
 	return edge.NewServer(edge.Config{
 		Token: s.AdminToken, TLS: secured, Hosts: edge.Hosts{Names: s.AdminVhosts}, Logger: log,
 	}), listener, nil
+}
+
+// check looks at the settings without taking the port.
+func (s adminSettings) check() error {
+	if s.AdminAddr == "" && (s.AdminToken != "" || s.AdminTLSCert != "" || s.AdminClientCA != "" || s.AdminDebug || s.AdminPprof) {
+		return badSetting("--admin_addr is missing: other settings of the operators' server are given")
+	}
+	if s.AdminToken != "" && len(s.AdminToken) < minTokenLength {
+		return badSetting("--admin_token: want at least %d characters", minTokenLength)
+	}
+	_, err := s.tls()
+	return err
 }
 
 // tls reads the certificates; nil: the server speaks plain HTTP.

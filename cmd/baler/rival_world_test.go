@@ -172,7 +172,11 @@ func (c *contest) startPipeline(ctx context.Context, t *testing.T, settings devC
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := rpc.NewServer(pipeline, settings.RPC.config(pipeline, log))
+	served, err := settings.RPC.config(pipeline, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := rpc.NewServer(pipeline, served)
 	ctx, stop := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return pipeline.Run(ctx) })

@@ -19,7 +19,6 @@ import (
 	"baler/node"
 	"baler/pool"
 	"baler/proposer"
-	"baler/rpc"
 	"baler/signer"
 	"baler/userop"
 	"baler/validation"
@@ -42,6 +41,7 @@ type bundlerSettings struct {
 	RPC        rpcSettings        `embed:"" group:"JSON-RPC"`
 	Admin      adminSettings      `embed:"" group:"Operators"`
 	Log        logSettings        `embed:"" group:"Logs"`
+	Traces     traceSettings      `embed:"" group:"Traces"`
 }
 
 // chainSettings say what is sane on the chain.
@@ -112,8 +112,8 @@ type poolSettings struct {
 	BanOpsSeenPenalty                   uint64        `help:"The opsSeen of an entity that made a bundle fail (BAN_OPS_SEEN_PENALTY)." default:"10000"`
 	MaxSizeInBytes                      uint64        `help:"Memory for operations, in bytes; the worst paying leave first." default:"268435456"`
 	MaxTimeInPool                       time.Duration `help:"How long an operation may wait, by the chain's clock, in whole seconds; 0: for ever." default:"0"`
-	AllowList                           []string      `help:"Entities that no count or reputation limits." placeholder:"ADDRESS"`
-	BlockList                           []string      `help:"Entities whose operations are refused." placeholder:"ADDRESS"`
+	AllowList                           []string      `help:"Entities that no count or reputation limits." placeholder:"ADDRESS" reload:""`
+	BlockList                           []string      `help:"Entities whose operations are refused." placeholder:"ADDRESS" reload:""`
 }
 
 type validatorSettings struct {
@@ -135,24 +135,20 @@ type validatorSettings struct {
 	MaxBlocksBeforeValid       uint64 `help:"The same in blocks, for validity in block numbers (v0.9)." default:"50"`
 }
 
-type rpcSettings struct {
-	RPCAddr          string        `help:"Address of the JSON-RPC server, HTTP and WebSocket." name:"rpc-addr" default:"127.0.0.1:3000"`
-	RPCDebug         bool          `help:"Serve the debug_bundler methods. Never on a public address." name:"rpc-debug"`
-	RPCSubscriptions bool          `help:"Serve baler_subscribe over WebSocket. Subscribers see operations before they are mined." name:"rpc-subscriptions"`
-	RPCCors          []string      `help:"Origins whose pages may call the server." name:"rpc-cors" placeholder:"ORIGIN"`
-	RPCVhosts        []string      `help:"Names accepted in the Host header. Default: localhost on loopback, all elsewhere." name:"rpc-vhosts" placeholder:"NAME"`
-	RPCTimeout       time.Duration `help:"Time for one call." name:"rpc-timeout" default:"30s"`
-}
-
 type logSettings struct {
-	LogLevel  slog.Level `help:"debug, info, warn or error." default:"info"`
+	LogLevel  slog.Level `help:"debug, info, warn or error." default:"info" reload:""`
 	LogFormat string     `help:"pretty or json." enum:"pretty,json" default:"pretty"`
 }
 
 func (s logSettings) logger(c console) *slog.Logger {
-	var handler slog.Handler = slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: s.LogLevel})
+	var level slog.Leveler = s.LogLevel
+	if c.level != nil {
+		c.level.Set(s.LogLevel)
+		level = c.level
+	}
+	var handler slog.Handler = slog.NewJSONHandler(c.err, &slog.HandlerOptions{Level: level})
 	if s.LogFormat != "json" {
-		handler = tint.NewTextHandler(c.err, &tint.Options{Level: s.LogLevel, TimeFormat: time.TimeOnly, NoColor: !isTerminal(c.err)})
+		handler = tint.NewTextHandler(c.err, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !isTerminal(c.err)})
 	}
 	if c.chain != "" {
 		return slog.New(handler).With("chain", c.chain)
@@ -371,17 +367,6 @@ func (s validatorSettings) config(minStake uint256.Int) validation.Config {
 		Limits: limits, PreVerification: gas.PreVerification{OverheadGas: s.PreVerificationOverheadGas}, ExpirySlack: s.ExpirySlack,
 		ExpiryBlockSlack: s.ExpiryBlockSlack, MinCallGasLimit: s.MinCallGasLimit,
 	}
-}
-
-func (s rpcSettings) config(n *node.Node, log *slog.Logger) rpc.Config {
-	config := rpc.Config{Baler: n, Live: n.Live, Ready: n.Ready, Health: n.Health, CORSOrigins: s.RPCCors, VirtualHosts: s.RPCVhosts, CallTimeout: s.RPCTimeout, Logger: log}
-	if s.RPCDebug {
-		config.Debug = n
-	}
-	if s.RPCSubscriptions {
-		config.Watch = n
-	}
-	return config
 }
 
 // entryPointSettings are the EntryPoint versions to serve.
