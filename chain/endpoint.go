@@ -147,7 +147,7 @@ func (e *endpoint) ask(ctx context.Context, send func(*Client) error) error {
 			e.latency = took
 		}
 		e.latency += (took - e.latency) / 8
-	case ctx.Err() == nil:
+	case !errors.Is(ctx.Err(), context.Canceled): // that its time is over is the endpoint's failure
 		e.errors++
 		e.lastErr = err.Error()
 	}
