@@ -90,9 +90,6 @@ func (s *Server) Forget(tb testing.TB) {
 	}
 }
 
-// URL is the server's address as lease.Dial wants it.
-func (s *Server) URL() string { return fmt.Sprintf("redis://%s/0", s.Addr) }
-
 // Client is a client for the test's own looks at what is there.
 func (s *Server) Client(tb testing.TB) *redis.Client {
 	tb.Helper()
