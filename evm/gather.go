@@ -85,19 +85,16 @@ func (v *View) giveUp(ctx context.Context, e *errand) bool {
 	return true
 }
 
-// handOver ends a trip: the one that waits longest may go, with all the others.
+// handOver ends a trip: the one that waits longest may go, with all the others. If one is about to go already, it takes them.
 func (v *View) handOver() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, e := range v.gather.waiting {
-		select {
-		case <-e.lead: // of another trip, which has not begun yet
-		default:
-			close(e.lead)
-			return
-		}
+	about := slices.ContainsFunc(v.gather.waiting, func(e *errand) bool { return isClosed(e.lead) })
+	if len(v.gather.waiting) == 0 || about {
+		v.gather.trips--
+		return
 	}
-	v.gather.trips--
+	close(v.gather.waiting[0].lead)
 }
 
 // travelTogether reads the leader's keys and those of everybody that waits.
@@ -109,9 +106,9 @@ func (v *View) travelTogether(ctx context.Context, leader *errand) error {
 	together.keys.slots, together.slots = slices.Clone(leader.mine.keys.slots), slices.Clone(leader.mine.slots)
 	var others, left []*errand
 	for _, e := range v.gather.waiting {
-		switch leads := isClosed(e.lead); {
+		switch {
 		case e == leader:
-		case leads || together.keys.len()+e.mine.keys.len() > v.source.opts.MaxReads:
+		case together.keys.len()+e.mine.keys.len() > v.source.opts.MaxReads:
 			left = append(left, e)
 		default:
 			others = append(others, e)

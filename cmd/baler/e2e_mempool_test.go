@@ -97,12 +97,12 @@ func TestNonceKeysOfOneAccountAreIndependent(t *testing.T) {
 	w := startWorld(t, interval())
 	eachVersion(t, w, func(t *testing.T, v userop.Version) {
 		a := w.deployedAccounts(t, v, 1)[0]
+		if r := a.refused(t, a.op(t, nil, nonce(9, 1))); r.code != -32500 || !matches(r.message, "^AA25") {
+			t.Errorf("a key that begins at 1: have %d %q, want -32500 AA25", r.code, r.message)
+		}
 		var hashes []common.Hash
 		for _, n := range []change{nonce(7, 0), nonce(1<<40, 0), nonce(7, 1), nonce(0, a.nonce)} {
 			hashes = append(hashes, a.send(t, a.op(t, w.count(t), n)))
-		}
-		if r := a.refused(t, a.op(t, nil, nonce(9, 1))); r.code != -32500 || !matches(r.message, "^AA25") {
-			t.Errorf("a key that begins at 1: have %d %q, want -32500 AA25", r.code, r.message)
 		}
 		for _, hash := range hashes {
 			if r := w.awaitReceipt(t, hash); !r.Success {
