@@ -41,6 +41,7 @@ test: ## Everything: install what the tests need, then vet, tests with the race 
 	@$(MAKE) deps
 	@$(MAKE) vet
 	@$(MAKE) unit
+	@$(MAKE) conformance
 	@$(MAKE) fuzz
 	@$(MAKE) clients
 	@echo "make test: everything passed"

@@ -144,17 +144,6 @@ func TestFastLZOfBundlesAndLimits(t *testing.T) {
 	}
 }
 
-// Whatever bytes come, their length is found, and is no more than a little over theirs.
-func FuzzFastLZLength(f *testing.F) {
-	f.Add([]byte{})
-	f.Add(bytes.Repeat([]byte("abc"), 100))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if have, most := gas.FastLZLength(data), len(data)+len(data)/32+1; have > uint64(most) {
-			t.Errorf("%d bytes: have %d, want at most %d", len(data), have, most)
-		}
-	})
-}
-
 func BenchmarkFastLZLength(b *testing.B) {
 	data := make([]byte, 0, 100_000)
 	for i := range cap(data) / 32 {

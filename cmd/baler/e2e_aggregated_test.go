@@ -225,7 +225,7 @@ func TestOperationsOfAggregatorsAreRefusedAtTheDoor(t *testing.T) {
 	w := startWorld(t, manual(), "--bundling-mode=manual",
 		fmt.Sprintf("--aggregator=%s:contract:%s:95000:75000:64", served, contracts.BLSAggregators[served]))
 
-	t.Run("unknown aggregator", func(t *testing.T) {
+	t.Run("-32506 unknown aggregator", func(t *testing.T) {
 		a := w.blsAccounts(t, other, 1)[0]
 		for _, refused := range []refusal{
 			a.refused(t, a.op(t, w.count(t), offers(400_000))),
@@ -236,7 +236,7 @@ func TestOperationsOfAggregatorsAreRefusedAtTheDoor(t *testing.T) {
 			}
 		}
 	})
-	t.Run("wrong signature", func(t *testing.T) {
+	t.Run("-32507 wrong signature", func(t *testing.T) {
 		a := w.blsAccounts(t, served, 1)[0]
 		op := a.op(t, w.count(t), offers(400_000))
 		for name, signature := range map[string][]byte{
