@@ -98,6 +98,7 @@ func (c *runCommand) Run(ctx context.Context) (err error) {
 		}
 		f, err := measure(ctx, r, node, ready, fleet, w)
 		if err != nil {
+			printTables(os.Stdout, all) // what was measured is not lost
 			return fmt.Errorf("%s: %w", r, err)
 		}
 		all = append(all, f)
