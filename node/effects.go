@@ -358,7 +358,7 @@ func (n *Node) tooDear(fees gas.Fees) bool {
 func (w *worker) answerObserve(ctx context.Context, e bundlesender.Observe) {
 	head := w.node.head.Load()
 	observed := bundlesender.Observed{Seq: e.Seq, Number: head.number(), Hash: head.header.Hash()}
-	observation, err := w.observe(ctx, observed.Hash, nil)
+	observation, err := w.observe(ctx, bundlesender.Head{Number: observed.Number, Hash: observed.Hash}, nil)
 	if err != nil {
 		if ctx.Err() != nil {
 			return // the end, not the node's failure

@@ -17,30 +17,16 @@ import (
 // With nothing in the pool a head costs the node no request, however many senders there are.
 func TestIdleSendersAskTheNodeForNothing(t *testing.T) {
 	s := startStack(t)
-	target, err := url.Parse(s.chain.HTTPURL())
-	if err != nil {
-		t.Fatal(err)
-	}
 	var counting atomic.Bool
 	var asked atomic.Pointer[[]byte]
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
+	between := between(t, s.chain.HTTPURL(), func(body []byte) {
 		if counting.Load() {
 			asked.Store(&body)
 		}
-		r.Body, r.Host = io.NopCloser(bytes.NewReader(body)), target.Host
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-
+	})
 	idle := &stack{chain: s.chain, eth: s.eth, config: s.config}
 	idle.config.Sender.Manual = false
-	idle.serve(t, dial(t, server.URL), dial(t, s.chain.WSURL()))
+	idle.serve(t, dial(t, between), dial(t, s.chain.WSURL()))
 	settled := func() {
 		want := s.chain.Head().Number.Uint64()
 		eventually(t, "every sender has looked at the head", func() error {
@@ -67,4 +53,26 @@ func TestIdleSendersAskTheNodeForNothing(t *testing.T) {
 	if body := asked.Load(); body != nil {
 		t.Errorf("the node was asked: %s", *body)
 	}
+}
+
+// between is a way to a node on which each request is seen before the node gets it. It returns its URL.
+func between(t *testing.T, node string, see func(body []byte)) string {
+	t.Helper()
+	target, err := url.Parse(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		see(body)
+		r.Body, r.Host = io.NopCloser(bytes.NewReader(body)), target.Host
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
 }

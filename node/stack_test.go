@@ -45,6 +45,7 @@ type stack struct {
 	node   *node.Node
 	client *rpc.Client // of the bundler, over WebSocket
 	config node.Config
+	sink   event.Sink // nil: nobody listens
 	funds  *ecdsa.PrivateKey
 	nonce  uint64 // of the funding key
 	owners atomic.Uint64
@@ -98,7 +99,10 @@ func (s *stack) serve(t *testing.T, client, heads *chain.Client) {
 	t.Helper()
 	var err error
 	log := slog.New(slog.DiscardHandler)
-	if s.node, err = node.New(s.config, client, heads, txsender.NewRaw(client), func(event.Event) {}, log); err != nil {
+	if s.sink == nil {
+		s.sink = func(event.Event) {}
+	}
+	if s.node, err = node.New(s.config, client, heads, txsender.NewRaw(client), s.sink, log); err != nil {
 		t.Fatal(err)
 	}
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -291,7 +291,7 @@ func (w *worker) onHead(ctx context.Context, update chain.Update) {
 	// answer about the past would look like a nonce that went back.
 	newest := head.Number >= w.node.head.Load().number()
 	if !w.looked || len(reorged) > 0 || newest && len(w.machine.Watch()) > 0 {
-		observation, err := w.observe(ctx, head.Hash, reorged)
+		observation, err := w.observe(ctx, head, reorged)
 		if ctx.Err() != nil {
 			return // the end, not the node's failure
 		}
@@ -345,7 +345,7 @@ func (w *worker) vanished(ctx context.Context, head common.Hash, settled []bundl
 }
 
 // observe asks the chain, pinned to a block, about the key and every transaction that may be mined.
-func (w *worker) observe(ctx context.Context, block common.Hash, reorged []bundlesender.AttemptID) (*bundlesender.Observation, error) {
+func (w *worker) observe(ctx context.Context, at bundlesender.Head, reorged []bundlesender.AttemptID) (*bundlesender.Observation, error) {
 	watched := w.machine.Watch()
 	for _, attempt := range w.machine.Settled() { // a revived transaction may be in the new branch already
 		if slices.Contains(reorged, attempt.ID) {
@@ -356,8 +356,11 @@ func (w *worker) observe(ctx context.Context, block common.Hash, reorged []bundl
 	for i, attempt := range watched {
 		hashes[i] = attempt.Hash
 	}
-	seen, err := w.node.chain.Observe(ctx, block, w.key.Address(), hashes)
+	seen, err := w.node.chain.Observe(ctx, at.Hash, w.key.Address(), hashes)
 	if err != nil {
+		return nil, err
+	}
+	if err := w.orphaned(ctx, at, watched, seen); err != nil {
 		return nil, err
 	}
 	if w.behind(watched, seen) {

@@ -120,7 +120,7 @@ func TestSettingsThatHaveNoEffectAreRefused(t *testing.T) {
 		{"--rpc_burst_per_ip=5 --rpc_rate_per_ip=0", "--rpc_burst_per_ip (flag) has no effect: --rpc_rate_per_ip is not given"},
 		{"--admin_tls_cert=x --admin_addr=127.0.0.1:0", "--admin_tls_key is not given"},
 		{"--signer_mnemonic_keys=3", "--signer_mnemonic or --signer_mnemonic_file is not given"},
-		{"--signer_kms_region=eu", "--signer_kms_key_ids is not given"},
+		{"--signer_kms_region=eu", "--signer_kms_key_ids or --funding_kms_key_id is not given"},
 	} {
 		code, _, stderr := ran(t, nil, append([]string{"config", "check", "--offline"}, strings.Fields(test.args)...)...)
 		if code != exitSettings || !strings.Contains(stderr, test.want) {
