@@ -37,7 +37,7 @@ build: ## Build bin/baler
 ##@ Test
 .PHONY: test deps vet unit fuzz clients conformance faults fleet soak
 # One after another: each step is heavy enough to use every core by itself.
-test: ## Everything: install what the tests need, then vet, tests with the race detector, fuzzing, real clients
+test: ## Everything: install what the tests need, then vet, tests, the race detector, fuzzing, real clients
 	@$(MAKE) deps
 	@$(MAKE) vet
 	@$(MAKE) unit
@@ -52,9 +52,21 @@ deps: ## Install what the tests need: redis-server, chromium, promtool, npm pack
 vet: ## go vet
 	go vet ./...
 
-unit: ## Every Go test, race detector on, in random order (architecture tests too)
+# The race detector makes the EVM up to 17 times slower. It has nothing to find where a test runs one thing after the other: in
+# packages that start no goroutine, whose tests of what happens at the same time say so in their names, and in the tests of the
+# program that are long for the number of their operations. All others run with it, the whole program in cmd/baler too.
+SEQUENTIAL := aggregator bundlesender datafee estimation pool validation
+LONG := ^Test(ThousandsOfPending|Soak|OfAThousand|PreVerificationGasFollows|AnAggregatedBundleOfTwenty|OneBundleServesSeveral)
+GOTEST := $(TOOL) gotestsum --format=pkgname
+
+unit: ## Every Go test in random order, with the race detector where things happen at the same time
 	@mkdir -p build
-	$(TOOL) gotestsum --format=pkgname --jsonfile=build/tests.json -- -race -shuffle=on -timeout=30m ./...
+	$(GOTEST) --jsonfile=build/race.json -- -race -shuffle=on -timeout=30m -skip='$(LONG)' \
+	  $$(go list ./... | grep -vxE '$(subst $() ,|,$(SEQUENTIAL:%=baler/%))')
+	$(GOTEST) --jsonfile=build/same-time.json -- -race -run=AtTheSameTime $(SEQUENTIAL:%=./%)
+	$(GOTEST) --jsonfile=build/long.json -- -timeout=30m -run='$(LONG)' ./cmd/baler
+	$(GOTEST) --jsonfile=build/sequential.json -- -shuffle=on -timeout=30m $(SEQUENTIAL:%=./%)
+	cat build/race.json build/same-time.json build/long.json build/sequential.json >build/tests.json
 
 fuzz: ## Every fuzz target for a few seconds (FUZZ=60s for longer)
 	scripts/fuzz.sh $(FUZZ)

@@ -201,6 +201,48 @@ func TestAPoolIsRevalidatedInOneRoundTrip(t *testing.T) {
 	}
 }
 
+// One validator serves many: clients that send, and senders that look at the pool again when a block comes.
+func TestValidationsAtTheSameTimeDoNotMix(t *testing.T) {
+	f := newFixture(t, validation.Config{})
+	ep := entrypoint.Canonical(userop.V07)
+	ops := f.pending(ep, 12)
+	want := make([]*validation.Result, len(ops))
+	for i, op := range ops {
+		alone := validation.New(evm.NewSource(f.node, f.chain.ChainConfig(), evm.Options{}), validation.Config{})
+		var err error
+		if want[i], err = alone.Validate(t.Context(), f.head(), ep, op, validation.Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := validation.New(evm.NewSource(f.node, f.chain.ChainConfig(), evm.Options{}), validation.Config{})
+	for range 2 { // the second time from the memo, at another block
+		head := f.head()
+		var group sync.WaitGroup
+		group.Go(func() {
+			if err := v.Prepare(t.Context(), head, ep, ops); err != nil {
+				t.Error(err)
+			}
+		})
+		for i := range 2 * len(ops) {
+			op, want := ops[i/2], want[i/2]
+			group.Go(func() {
+				have, err := v.Validate(t.Context(), head, ep, op, validation.Options{})
+				switch {
+				case err != nil:
+					t.Errorf("operation %d: %v", i/2, err)
+				case have.VerificationGasUsed != want.VerificationGasUsed || have.Prefund != want.Prefund:
+					t.Errorf("operation %d: have %+v, alone %+v", i/2, have, want)
+				}
+			})
+		}
+		group.Wait()
+		f.mine()
+	}
+	if hits := v.MemoStats().Hits; hits < uint64(2*len(ops)) {
+		t.Errorf("have %d answers from the memo, want at least %d", hits, 2*len(ops))
+	}
+}
+
 // tripNode counts round trips and requests.
 type tripNode struct {
 	evm.Node
