@@ -111,6 +111,7 @@ func (c *Client) CallContext(ctx context.Context, result any, method string, arg
 	if c.several != nil {
 		return c.several.call(ctx, result, method, args...)
 	}
+	note(ctx, c.origin)
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	return c.clean(method, c.rpc.CallContext(ctx, result, method, args...))

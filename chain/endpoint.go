@@ -18,6 +18,7 @@ import (
 type EndpointState struct {
 	Endpoint  string        // scheme and host, and a number where several share them
 	State     Standing      // whether it is asked
+	Circuit   string        // closed: it is asked; open: it rests; half-open: one request tries whether it is back
 	Head      uint64        // its newest block
 	HeadAge   time.Duration // since it showed that block
 	Latency   time.Duration // of its answers, the newer counting more
@@ -260,11 +261,12 @@ func (e *endpoint) usable() (agrees, resting bool) {
 }
 
 func (e *endpoint) state(now time.Time, silence time.Duration) EndpointState {
-	resting := e.breaker.State() == gobreaker.StateOpen
+	circuit := e.breaker.State()
+	resting := circuit == gobreaker.StateOpen
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s := EndpointState{
-		Endpoint: e.name, State: StandingOK, Latency: time.Duration(e.latency * float64(time.Second)), InFlight: e.inFlight,
+		Endpoint: e.name, State: StandingOK, Circuit: circuit.String(), Latency: time.Duration(e.latency * float64(time.Second)), InFlight: e.inFlight,
 		Requests: e.requests, Errors: e.errors, LastError: e.lastErr,
 	}
 	if e.head != nil {

@@ -85,6 +85,9 @@ func (s *several) route(ctx context.Context, n int, once bool, send func(*Client
 			}
 			err := e.ask(ctx, send)
 			leave()
+			if err == nil || Answered(err) {
+				note(ctx, e.name)
+			}
 			order[i] = nil
 			switch {
 			case err == nil:

@@ -262,7 +262,14 @@ func TestReadsGoToEndpointsThatHaveTheHead(t *testing.T) {
 	}
 	three.set(func(n *badNode) { n.chain = chain[:25] })
 	within(t, "the third has come up", func() error { return standings(client, StandingOK, StandingOK, StandingOK) })
-	if state := client.Endpoints()[0]; state.Head != 24 || state.Latency <= 0 || state.Requests == 0 || state.Errors != 0 {
+	asking, answerer := WithAnswerer(t.Context())
+	if _, err := client.Balance(asking, chain[24].Hash(), common.Address{1}); err != nil || !strings.HasPrefix(answerer(), "http://127.0.0.1:") {
+		t.Errorf("have the answerer %q, error %v", answerer(), err)
+	}
+	if have := client.AgreedHead(); have != 24 {
+		t.Errorf("have the agreed head %d, want 24", have)
+	}
+	if state := client.Endpoints()[0]; state.Head != 24 || state.Circuit != "closed" || state.Latency <= 0 || state.Requests == 0 || state.Errors != 0 {
 		t.Errorf("have %+v", state)
 	}
 }
@@ -347,6 +354,9 @@ func TestAnEndpointThatDoesNotAnswerIsLeftAloneAndAskedAgain(t *testing.T) {
 				return standings(client, StandingResting, StandingOK)
 			})
 			state := client.Endpoints()[0]
+			if state.Circuit != "open" {
+				t.Errorf("have the circuit %s, want open", state.Circuit)
+			}
 			if state.Errors == 0 || state.LastError == "" || strings.Contains(state.LastError, one.url[len("http://"):]+"/") {
 				t.Errorf("have %+v, want its failures", state)
 			}

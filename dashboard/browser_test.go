@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -27,6 +29,23 @@ type browser struct {
 
 	mu         sync.Mutex
 	complaints []string
+	stream     []streamed // what its EventSource received, oldest first
+}
+
+// streamed is one server-sent event as the browser received it.
+type streamed struct{ name, id string }
+
+// process is the part of its id that is a process's own.
+func (s streamed) process() string {
+	process, _, _ := strings.Cut(s.id, "-")
+	return process
+}
+
+// number is the part that counts changes.
+func (s streamed) number() int {
+	_, digits, _ := strings.Cut(s.id, "-")
+	number, _ := strconv.Atoi(digits)
+	return number
 }
 
 // open opens the page in a new Chromium. Whatever its console says at the test's end as a warning or an error fails the test.
@@ -56,6 +75,8 @@ func (b *browser) hear(e any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch e := e.(type) {
+	case *network.EventEventSourceMessageReceived:
+		b.stream = append(b.stream, streamed{e.EventName, e.EventID})
 	case *runtime.EventExceptionThrown:
 		text := e.ExceptionDetails.Text
 		if thrown := e.ExceptionDetails.Exception; thrown != nil {
@@ -85,6 +106,15 @@ func (b *browser) forgive(parts ...string) {
 		b.t.Errorf("the page does not complain about %q; it says %q", parts, b.complaints)
 	}
 	b.complaints = left
+}
+
+// received returns what the page's EventSource has received since the last call.
+func (b *browser) received() []streamed {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	stream := b.stream
+	b.stream = nil
+	return stream
 }
 
 func (b *browser) do(actions ...chromedp.Action[chromedp.Void]) {

@@ -99,6 +99,8 @@ func (l *ledger) hear(e event.Event, nowMS int64) {
 		l.onSent(e, nowMS)
 	case event.BundleMined:
 		l.onMined(e, nowMS)
+	case event.BundleUnmined:
+		l.onUnmined(e, nowMS)
 	case event.BundleReverted:
 		if b := l.bundles[e.Tx]; b != nil {
 			b.Text = e.Cause
@@ -150,6 +152,23 @@ func (l *ledger) onMined(e event.BundleMined, nowMS int64) {
 	}
 	l.endOthers(b, end, nowMS)
 	l.touch(b)
+}
+
+// onUnmined takes back what a block said of a transaction: it waits again. What a cancellation had ended is only replaced by it
+// while the cancellation waits.
+func (l *ledger) onUnmined(e event.BundleUnmined, nowMS int64) {
+	b := l.bundles[e.Tx]
+	if b == nil {
+		return
+	}
+	b.Status, b.Ended, b.Time, b.GasUsed, b.Cost, b.Earned, b.Profit, b.Text = bundleSent, 0, nowMS, 0, nil, nil, "", ""
+	l.touch(b)
+	for _, other := range l.order {
+		if other.Status == bundleCancelled && other.Signer == b.Signer && b.Nonce != nil && *other.Nonce == *b.Nonce {
+			other.Status = bundleReplaced
+			l.touch(other)
+		}
+	}
 }
 
 // endOthers ends the other transactions of the same nonce that waited.

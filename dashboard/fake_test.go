@@ -151,12 +151,12 @@ type served struct {
 // serve serves the page of a bundler until the test ends. operator may be nil.
 func serve(t *testing.T, bundler dashboard.Bundler, operator dashboard.Operator) *served {
 	t.Helper()
-	return servePage(t, dashboard.New(slog.New(slog.DiscardHandler)), bundler, operator)
+	return servePage(t, "127.0.0.1:0", dashboard.New(slog.New(slog.DiscardHandler)), bundler, operator)
 }
 
-func servePage(t *testing.T, page *dashboard.Dashboard, bundler dashboard.Bundler, operator dashboard.Operator) *served {
+func servePage(t *testing.T, addr string, page *dashboard.Dashboard, bundler dashboard.Bundler, operator dashboard.Operator) *served {
 	t.Helper()
-	s := &served{page: page, addr: "127.0.0.1:0"}
+	s := &served{page: page, addr: addr}
 	page.Show(bundler, operator)
 	s.mend(t)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))

@@ -37,6 +37,12 @@ func TestALedgerTellsWhatBecameOfEachTransaction(t *testing.T) {
 		{"the replaced one is mined", []event.Event{sent(key, 1, 0, 3, "accepted"), sent(key, 2, 0, 3, "accepted"), mined(1, 5, 3, true)}, "1:mined(2) 2:replaced"},
 		{"reverted", []event.Event{sent(key, 1, 0, 3, "accepted"), mined(1, 5, 3, false)}, "1:reverted(2)"},
 		{"cancelled", []event.Event{sent(key, 1, 0, 3, "accepted"), sent(key, 2, 0, 0, "accepted"), mined(2, 5, 0, true)}, "1:cancelled 2:mined(2)"},
+		{"its block left the chain", []event.Event{sent(key, 1, 0, 3, "accepted"), mined(1, 5, 3, true), event.BundleUnmined{Signer: key, Tx: common.Hash{1}, Block: 5}}, "1:sent"},
+		{"it is mined again", []event.Event{sent(key, 1, 0, 3, "accepted"), mined(1, 5, 3, true), event.BundleUnmined{Signer: key, Tx: common.Hash{1}, Block: 5}, mined(1, 6, 3, true)}, "1:mined(2)"},
+		{"the cancellation's block left the chain", []event.Event{
+			sent(key, 1, 0, 3, "accepted"), sent(key, 2, 0, 0, "accepted"), mined(2, 5, 0, true), event.BundleUnmined{Signer: key, Tx: common.Hash{2}, Block: 5},
+		}, "1:replaced 2:sent"},
+		{"a block that nobody has heard of left the chain", []event.Event{event.BundleUnmined{Signer: key, Tx: common.Hash{1}, Block: 5}}, ""},
 		{"the block is quicker than the answer", []event.Event{mined(1, 5, 3, true), sent(key, 1, 0, 3, "already-known")}, "1:mined(2)"},
 	} {
 		l := newLedger(10)

@@ -91,6 +91,8 @@ func TestChangesAppearByThemselves(t *testing.T) {
 	b.sees("#now", "2 Pending, 1 Cancelling")
 	s.page.Hear(event.BundleMined{Signer: address(4), Tx: common.Hash{9, 11}, Block: 4813, Operations: 19, Success: true, GasUsed: 1_234_567})
 	b.sees("#bundles-body", "1,234,567 / 1,900,000")
+	before := b.received()
+	last := before[len(before)-1]
 	s.cut()
 	b.sees("#live", "Reconnecting")
 	b.sees("#now", "This page has lost the bundler")
@@ -100,6 +102,17 @@ func TestChangesAppearByThemselves(t *testing.T) {
 	b.sees("#live", "Live")
 	if eval[int](b, "window.mark") != 1 {
 		t.Error("the page was loaded again")
+	}
+	// The browser has said where it was (Last-Event-ID), and got what came after that, not everything again.
+	after := b.received()
+	if len(after) == 0 {
+		t.Error("the browser has received nothing since")
+	}
+	for _, e := range after {
+		if e.name != "change" || e.process() != last.process() || e.number() <= last.number() {
+			t.Errorf("after %v: have %v, want a later change of the same process", last, e)
+		}
+		last = e
 	}
 }
 

@@ -162,14 +162,17 @@ type Endpoint struct {
 	Role      string   `json:"role"`
 	Status    string   `json:"status"` // ok, or what is wrong
 	Well      bool     `json:"well"`
+	Circuit   string   `json:"circuit,omitempty"` // of several: closed, open or half-open
 	Head      uint64   `json:"head"`
 	HeadSeen  int64    `json:"headSeen"` // unix milliseconds; 0: no head is known
 	LatencyMS *float64 `json:"latencyMs,omitempty"`
 	Requests  uint64   `json:"requests"`
 	Errors    uint64   `json:"errors"`
 	LastError string   `json:"lastError,omitempty"`
-	Evm       string   `json:"evm,omitempty"` // what the local EVM and the node say of each other
-	EvmAgrees *bool    `json:"evmAgrees,omitempty"`
+	Evm       string   `json:"evm,omitempty"`       // what the local EVM and the node say of each other
+	EvmAgrees *bool    `json:"evmAgrees,omitempty"` // nil: they have not been compared
+
+	AgreedHead uint64 `json:"agreedHead,omitempty"` // of several endpoints: the block that they agree on
 }
 
 // Operation is everything that is known of one operation.

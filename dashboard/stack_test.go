@@ -44,6 +44,7 @@ type stack struct {
 	bundler string // JSON-RPC
 	keys    []common.Address
 	moody   *moodySender
+	end     func() // the node and its JSON-RPC server
 }
 
 // moodySender is a relay that refuses the cancellations of one key.
@@ -68,6 +69,14 @@ const (
 
 func startStack(t *testing.T, kept *store.Store, changes ...func(*node.Config)) *stack {
 	t.Helper()
+	s := startChain(t)
+	s.start(t, dial(t, s.chain.HTTPURL()), kept, changes...)
+	return s
+}
+
+// startChain starts the chain of a stack.
+func startChain(t *testing.T) *stack {
+	t.Helper()
 	embedded, err := devchain.Start(t.Context(), devchain.Config{Mining: devchain.Interval, BlockTime: 400 * time.Millisecond, FundedKeys: signers + 4})
 	if err != nil {
 		t.Fatal(err)
@@ -77,18 +86,27 @@ func startStack(t *testing.T, kept *store.Store, changes ...func(*node.Config)) 
 			t.Errorf("chain: %v", err)
 		}
 	})
-	s := &stack{chain: embedded}
-	client, heads := dial(t, embedded.HTTPURL()), dial(t, embedded.WSURL())
+	s := &stack{chain: embedded, served: &served{addr: "127.0.0.1:0"}}
+	for _, key := range embedded.Keys()[:signers] {
+		s.keys = append(s.keys, crypto.PubkeyToAddress(key.PublicKey))
+	}
+	return s
+}
+
+// start starts a bundler on the chain that a client reads, and its page: at the address of the one before, if there was one.
+func (s *stack) start(t *testing.T, client *chain.Client, kept *store.Store, changes ...func(*node.Config)) {
+	t.Helper()
+	var err error
+	heads := dial(t, s.chain.WSURL())
 	config := node.Config{
-		ChainID: embedded.ChainID(), EntryPoints: []entrypoint.EntryPoint{entrypoint.Canonical(userop.V08), entrypoint.Canonical(userop.V07)},
+		ChainID: s.chain.ChainID(), EntryPoints: []entrypoint.EntryPoint{entrypoint.Canonical(userop.V08), entrypoint.Canonical(userop.V07)},
 		MinPriorityFee: *uint256.NewInt(1e6), LookupBlocks: 1000, HistorySize: 1000, Store: kept,
 		Pool: pool.DefaultConfig(), Proposer: proposer.DefaultConfig(), Sender: bundlesender.DefaultConfig(),
 	}
 	config.Sender.MaxCancellationFeeIncreases = 100
 	config.Proposer.MaxBundleSize = bundleSize
-	for _, key := range embedded.Keys()[:signers] {
+	for _, key := range s.chain.Keys()[:signers] {
 		config.Signers = append(config.Signers, signer.NewPrivateKey(key))
-		s.keys = append(s.keys, crypto.PubkeyToAddress(key.PublicKey))
 	}
 	for _, change := range changes {
 		change(&config)
@@ -102,12 +120,11 @@ func startStack(t *testing.T, kept *store.Store, changes ...func(*node.Config)) 
 	if s.node, err = node.New(config, client, heads, s.moody, page.Hear, log); err != nil {
 		t.Fatal(err)
 	}
-	s.served = servePage(t, page, s.node.Page(), s.node.Page())
+	s.served = servePage(t, s.addr, page, s.node.Page(), s.node.Page())
 	s.run(t, log)
-	return s
 }
 
-// run runs the node and its JSON-RPC server until the test ends.
+// run runs the node and its JSON-RPC server until the test ends, or end is called.
 func (s *stack) run(t *testing.T, log *slog.Logger) {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -128,10 +145,11 @@ func (s *stack) run(t *testing.T, log *slog.Logger) {
 			}
 		})
 	}
-	t.Cleanup(func() {
+	s.end = func() {
 		stop()
 		running.Wait()
-	})
+	}
+	t.Cleanup(s.end)
 	select {
 	case <-s.node.Started():
 	case <-time.After(patience):

@@ -34,7 +34,8 @@ func (d *Dashboard) asked(e event.NodeAsked) {
 	}
 }
 
-// endpoints are those that the bundler names, with what was heard of the requests to them, and those that only requests name.
+// endpoints are those that the bundler names, and those that only requests name. What was heard of the requests stands where the
+// bundler does not count them itself, as it does for several endpoints of the chain.
 func (d *Dashboard) endpoints(ctx context.Context) []Endpoint {
 	list := append([]Endpoint{}, d.bundler.Endpoints(ctx)...)
 	d.mu.Lock()
@@ -44,6 +45,9 @@ func (d *Dashboard) endpoints(ctx context.Context) []Endpoint {
 		if at < 0 {
 			at = len(list)
 			list = append(list, Endpoint{Name: name, Role: "other endpoint", Status: "ok", Well: true})
+		}
+		if list[at].Circuit != "" {
+			continue
 		}
 		t := d.traffic[name]
 		latency := float64(int64(t.latencyMS*10)) / 10

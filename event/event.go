@@ -164,6 +164,13 @@ type BundleReverted struct {
 	Culprits   []common.Hash // operations found guilty
 }
 
+// BundleUnmined: the block that held a transaction of ours left the canonical chain; it waits again.
+type BundleUnmined struct {
+	Signer common.Address
+	Tx     common.Hash
+	Block  uint64 // that it was in
+}
+
 // KeyUsed: a key has signed a transaction, or could not.
 type KeyUsed struct {
 	Signer   common.Address
@@ -235,6 +242,7 @@ func (SenderMoved) event()        {}
 func (BundleSent) event()         {}
 func (BundleMined) event()        {}
 func (BundleReverted) event()     {}
+func (BundleUnmined) event()      {}
 func (Alert) event()              {}
 func (OperationValidated) event() {}
 func (KeyUsed) event()            {}

@@ -137,6 +137,7 @@ func (n *Node) strike(transaction common.Hash) {
 	e, changed, ok := n.books.books.Remove(transaction)
 	n.books.mu.Unlock()
 	if ok {
+		n.sink(event.BundleUnmined{Signer: e.Signer, Tx: e.Transaction, Block: e.Block})
 		n.enqueue(store.DeleteEarning(&e, changed))
 	}
 }

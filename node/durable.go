@@ -174,6 +174,7 @@ func (n *Node) readmit(ctx context.Context, ops []*pool.Operation) (back int, er
 		if i%readAhead == 0 {
 			n.readAhead(ctx, ops[i:min(i+readAhead, len(ops))])
 		}
+		n.timeline.begin(op)
 		_, err := backoff.Retry(ctx, func() (common.Hash, error) {
 			hash, err := n.readmitted(ctx, op)
 			if _, no := errors.AsType[*rejection.Rejection](err); no {
@@ -254,12 +255,9 @@ func (n *Node) tellMined(ctx context.Context, ops map[common.Hash]*pool.Operatio
 
 // rememberMined writes down where an operation of ours was mined.
 func (n *Node) rememberMined(hash common.Hash, m minedOperation, op *pool.Operation) {
-	if op == nil {
-		return
-	}
 	n.enqueue(store.DeleteOperations(hash), store.PutMined(store.MinedOperation{
 		Hash: hash, EntryPoint: m.entryPoint, Block: m.inclusion.BlockNumber, BlockHash: m.inclusion.BlockHash,
-		Transaction: m.inclusion.TransactionHash, Operation: op,
+		Transaction: m.inclusion.TransactionHash, Operation: op, Story: packStory(n.timeline.of(hash)),
 	}))
 }
 

@@ -184,12 +184,12 @@ func (n *Node) tell(log *types.Log, mined entrypoint.UserOperationEvent, ours *p
 		n.config.Boundary("operation mined")
 	}
 	n.history.add(mined.UserOpHash, record)
-	n.rememberMined(mined.UserOpHash, record, ours)
 	if ours != nil {
 		n.sink(event.OperationMined{
 			Hash: mined.UserOpHash, Tx: log.TxHash, Block: log.BlockNumber, Success: mined.Success,
 			GasUsed: mined.ActualGasUsed, GasCost: mined.ActualGasCost,
 		})
+		n.rememberMined(mined.UserOpHash, record, ours) // with its story, which ends here
 	}
 }
 

@@ -69,6 +69,7 @@ type SenderHealth struct {
 // the settings and the node allow it.
 func (n *Node) onDisagreement(d validation.Disagreement) {
 	n.disagreement.Store(&d)
+	n.compared.disagreed(&d)
 	n.sink(event.Alert{Kind: "local EVM disagrees with the node", Text: d.String()})
 }
 

@@ -133,6 +133,7 @@ type Node struct {
 	started      chan struct{}                           // closed with the first head
 	next         atomic.Uint64                           // worker whose turn it is for a manual call
 	disagreement atomic.Pointer[validation.Disagreement] // the last one of the local EVM with the node's
+	compared     comparisons                             // of the local EVM with each endpoint
 	updating     atomic.Pointer[time.Time]               // since when a step of the chain is taken in; nil: none is
 	moves        atomic.Uint64                           // odd while a step of the chain is taken; see still
 }
@@ -176,7 +177,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 		heard(e)
 	}
 	n.pool = &mempool{pool: pool.New(config.Pool), sink: n.sink}
-	config.Validation.OnDisagreement = n.onDisagreement
+	config.Validation.OnDisagreement, config.Validation.OnAgreement, config.Validation.Answerer = n.onDisagreement, n.compared.agreed, chain.WithAnswerer
 	n.validator = &validator{inner: validation.New(source, config.Validation), source: source, pool: n.pool, took: n.validationTook}
 	n.estimator = estimation.New(source, config.Estimation)
 	n.keys = newKeyring(n, &config)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"baler/bundlesender"
 	"baler/dashboard"
@@ -184,21 +185,9 @@ func waiting(held *pool.Pool, op *pool.Operation, at *head) dashboard.Waiting {
 
 // Endpoints implements [dashboard.Bundler].
 func (p *Page) Endpoints(context.Context) []dashboard.Endpoint {
-	e := dashboard.Endpoint{Name: p.node.chain.Origin(), Role: "node", Status: "ok", Well: true}
-	if at := p.node.head.Load(); at != nil {
-		e.Head, e.HeadSeen = at.number(), at.seen.UnixMilli()
-	}
-	if err := p.node.checkHead(); err != nil {
-		e.Status, e.Well = err.Error(), false
-	}
-	agrees := true
-	e.Evm, e.EvmAgrees = "agrees with the node", &agrees
-	if err := p.node.checkEVM(); err != nil {
-		agrees, e.Evm = false, err.Error()
-	}
-	list := []dashboard.Endpoint{e}
+	list := p.node.shownEndpoints(time.Now().UnixMilli())
 	if heads := p.node.heads; heads != nil {
-		list = append(list, dashboard.Endpoint{Name: heads.Origin(), Role: "head subscription", Status: e.Status, Well: e.Well})
+		list = append(list, dashboard.Endpoint{Name: heads.Origin(), Role: "head subscription", Status: list[0].Status, Well: list[0].Well})
 	}
 	return list
 }

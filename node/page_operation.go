@@ -26,7 +26,7 @@ func (p *Page) Operation(ctx context.Context, hash common.Hash) (*dashboard.Oper
 	if err != nil {
 		return nil, err
 	}
-	story := p.node.timeline.of(hash)
+	story := p.node.storyOf(hash)
 	if status.State == rpc.StateNotFound && story == nil {
 		return nil, nil
 	}

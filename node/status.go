@@ -78,7 +78,7 @@ func (n *Node) minedStatus(ctx context.Context, hash common.Hash, receipt *rpc.O
 
 // UserOperationTimeline implements [rpc.BalerBackend].
 func (n *Node) UserOperationTimeline(_ context.Context, hash common.Hash) ([]rpc.TimelineEntry, error) {
-	return n.timeline.of(hash), nil
+	return n.storyOf(hash), nil
 }
 
 // headroom is what a price adds to what is required now.

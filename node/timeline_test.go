@@ -2,12 +2,14 @@ package node
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"baler/event"
 	"baler/gas"
+	"baler/pool"
 	"baler/rpc"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -304,5 +306,46 @@ func checkTimeline(t *rapid.T, lines *timeline) {
 		if lines.refused.places[hash] != nil {
 			t.Fatalf("%v is on both shelves", hash)
 		}
+	}
+}
+
+// Whatever an entry holds, it is the same after the store had it.
+func TestAStoryIsReadBackAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	number, yes, nonce, address, hash := *uint256.NewInt(1 << 60), true, uint64(7), common.Address{0x51}, common.Hash{0xa1}
+	full := rpc.TimelineEntry{
+		At: 1, Block: 2, Event: eventMined, Reason: "reason", Cause: "cause", Code: -32500, Rule: "OP-011", Have: &number, Want: &number, About: &address,
+		Other: &hash, Signer: &address, Transaction: &hash, Nonce: &nonce, Fees: &gas.Fees{MaxFee: number, MaxPriority: number}, Success: &yes,
+		GasUsed: &number, GasCost: &number, Times: 3, LastAt: 4, LastBlock: 5,
+	}
+	value := reflect.ValueOf(full)
+	for i := range value.NumField() {
+		if value.Field(i).IsZero() {
+			t.Fatalf("the test leaves %s out", value.Type().Field(i).Name)
+		}
+	}
+	story := []rpc.TimelineEntry{full, {Event: eventReceived}}
+	back, err := unpackStory(packStory(story))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(back, story) {
+		t.Errorf("have %+v, want %+v", back, story)
+	}
+	if packStory(nil) != nil {
+		t.Error("no story takes room")
+	}
+}
+
+func TestTheStoryOfAnOperationThatWaitedOverARestartBeginsWithItsAdmission(t *testing.T) {
+	t.Parallel()
+	lines := newTimeline(10, new(clock).now)
+	op := &pool.Operation{Hash: hashOf(1), AddedTime: 1_700_000_000, AddedBlock: 42}
+	lines.begin(op)
+	lines.record(event.BundleProposed{Hashes: one(op.Hash)})
+	lines.begin(op) // it has a story
+	entries := lines.of(op.Hash)
+	if have := told(entries); have != "added bundled" || entries[0].At != 1_700_000_000_000 || entries[0].Block != 42 {
+		t.Errorf("have %s from %d in block %d", have, entries[0].At, entries[0].Block)
 	}
 }

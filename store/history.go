@@ -21,6 +21,8 @@ type MinedOperation struct {
 	Transaction common.Hash
 	// Operation is the operation as it stood in the pool; nil if it never did.
 	Operation *pool.Operation
+	// Story is what happened to it until then, in the words of whoever remembers it; nil: not known.
+	Story json.RawMessage `json:",omitempty"`
 }
 
 // storedMined hides the embedded Operation.
@@ -31,10 +33,10 @@ type storedMined struct {
 }
 
 // PutMined remembers a mined operation. The oldest are forgotten beyond Options.History. One that is remembered already is
-// replaced; its operation stays if the new one has none.
+// replaced; its operation and its story stay if the new one has none.
 func PutMined(m MinedOperation) Write {
 	stored := storedMined{MinedOperation: m}
-	bytes := 512
+	bytes := 512 + len(m.Story)
 	if m.Operation != nil {
 		op, err := encodeOperation(m.Operation)
 		if err == nil {
@@ -57,6 +59,9 @@ func (s *Store) putMined(tx transaction, m storedMined) error {
 		}
 		if m.Operation == nil {
 			m.Operation = before.Operation
+		}
+		if m.Story == nil {
+			m.Story = before.Story
 		}
 		if err := s.dropMined(tx, before); err != nil {
 			return err

@@ -77,6 +77,8 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 			address("signer", e.Signer), hash("tx", e.Tx), slog.Uint64("block", e.Block), slog.Int("ops", e.Operations), slog.Bool("success", e.Success),
 			slog.Uint64("gas_used", e.GasUsed), slog.String("cost_wei", e.Cost.Dec()), slog.String("earned_wei", e.Earned.Dec()),
 		}
+	case event.BundleUnmined:
+		return slog.LevelInfo, "bundle un-mined by a reorg", []slog.Attr{address("signer", e.Signer), hash("tx", e.Tx), slog.Uint64("block", e.Block)}
 	case event.BundleReverted:
 		return slog.LevelWarn, "bundle reverted", []slog.Attr{
 			address("signer", e.Signer), hash("tx", e.Tx), slog.Uint64("block", e.Block), slog.Int("ops", e.Operations),

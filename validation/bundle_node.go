@@ -34,7 +34,8 @@ func (w *wholeBundle) askNode(ctx context.Context, gasLimit uint64) (int, *Refus
 		Authorizations: w.Authorizations,
 	}
 	var ret hexutil.Bytes
-	err := w.view.Ask(ctx, &ret, "eth_call", msg)
+	asking, answerer := w.v.answerer(ctx)
+	err := w.view.Ask(asking, &ret, "eth_call", msg)
 	if err == nil {
 		return 0, nil, nil
 	}
@@ -43,7 +44,9 @@ func (w *wholeBundle) askNode(ctx context.Context, gasLimit uint64) (int, *Refus
 		return 0, nil, fmt.Errorf("eth_call of the bundle: %w", err)
 	}
 	disagree := func() {
-		w.v.disagree(w.view, w.EntryPoint, ops, "outcome of a bundle", "success", entrypoint.RevertReason(data))
+		w.v.disagree(w.view, w.EntryPoint, ops, Disagreement{
+			What: "outcome of a bundle", Local: "success", Node: entrypoint.RevertReason(data), AskedAt: answerer(),
+		})
 	}
 	var index uint64
 	switch revert := entrypoint.DecodeRevert(data).(type) {

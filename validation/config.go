@@ -1,6 +1,8 @@
 package validation
 
 import (
+	"context"
+
 	"baler/datafee"
 	"baler/erc7562"
 	"baler/gas"
@@ -49,6 +51,10 @@ type Config struct {
 	SampleEvery int
 	// OnDisagreement, if not nil, is told of each disagreement, by the goroutine that found it.
 	OnDisagreement func(Disagreement)
+	// OnAgreement, if not nil, is told of each comparison that found none: at which of several nodes, and at which block.
+	OnAgreement func(node string, block uint64)
+	// Answerer, if not nil, returns a context to ask a node with, and tells afterwards which of several has answered.
+	Answerer func(context.Context) (asking context.Context, answerer func() string)
 	// SkipNodeCheck leaves out the node's eth_call that has the last word on a bundle.
 	SkipNodeCheck bool
 }

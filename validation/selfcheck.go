@@ -27,6 +27,7 @@ type Disagreement struct {
 	Ops         []common.Hash // the operations that were run
 	What        string        // outcome, return data, gas used or logs
 	Local, Node string        // what either says
+	AskedAt     string        // which of several nodes was asked; empty: not known
 }
 
 // String says it in one line.
@@ -70,25 +71,26 @@ func (v *Validator) checkSample(ctx context.Context, head *types.Header, ep entr
 // [Validator.Validate] does this by itself for the first operation that passes and for one in Config.SampleEvery.
 func (v *Validator) SelfCheck(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, op *userop.UserOperation) (*Disagreement, error) {
 	view := v.source.View(head)
-	what, local, node, err := v.compareWithNode(ctx, view, v.message(ep, op))
+	d, err := v.compareWithNode(ctx, view, v.message(ep, op))
 	if err != nil {
 		return nil, fmt.Errorf("self-check: %w", err)
 	}
 	v.check.passed.Store(true)
-	if what == "" {
+	if d.What == "" {
+		if v.cfg.OnAgreement != nil {
+			v.cfg.OnAgreement(d.AskedAt, head.Number.Uint64())
+		}
 		return nil, nil
 	}
-	d := v.disagree(view, ep, []*userop.UserOperation{op}, what, local, node)
+	d = v.disagree(view, ep, []*userop.UserOperation{op}, d)
 	return &d, nil
 }
 
 // disagree reports a disagreement, and draws the consequence: what the local EVM said so far is forgotten, and what it
 // would say is no longer asked, if the node can trace.
-func (v *Validator) disagree(view *evm.View, ep entrypoint.EntryPoint, ops []*userop.UserOperation, what, local, node string) Disagreement {
-	d := Disagreement{
-		BlockHash: view.Hash(), BlockNumber: view.Header().Number.Uint64(), EntryPoint: ep.Address,
-		What: what, Local: shortened(local), Node: shortened(node),
-	}
+func (v *Validator) disagree(view *evm.View, ep entrypoint.EntryPoint, ops []*userop.UserOperation, d Disagreement) Disagreement {
+	d.BlockHash, d.BlockNumber, d.EntryPoint = view.Hash(), view.Header().Number.Uint64(), ep.Address
+	d.Local, d.Node = shortened(d.Local), shortened(d.Node)
 	for _, op := range ops {
 		d.Ops = append(d.Ops, op.Hash(ep.Address, v.chainID, op.Delegate()))
 	}
@@ -121,33 +123,44 @@ type nodeOutcome struct {
 	logs    []*types.Log
 }
 
-// compareWithNode runs a message here and at the node. It returns what differs, "" if nothing does.
-func (v *Validator) compareWithNode(ctx context.Context, view *evm.View, msg evm.Message) (what, local, node string, err error) {
+// compareWithNode runs a message here and at the node, and says which node that was. What differs is in What, Local and Node;
+// What is empty if nothing does.
+func (v *Validator) compareWithNode(ctx context.Context, view *evm.View, msg evm.Message) (d Disagreement, err error) {
+	asking, answerer := v.answerer(ctx)
 	block := evm.AfterHeader(v.source.Config(), view.Header())
-	theirs, err := v.simulateAtNode(ctx, view, msg, block)
+	theirs, err := v.simulateAtNode(asking, view, msg, block)
 	full := err == nil
 	if errors.Is(err, errNoSimulate) {
 		block = evm.AtHeader(v.source.Config(), view.Header())
-		theirs, err = callNode(ctx, view, msg)
+		theirs, err = callNode(asking, view, msg)
 	}
+	d.AskedAt = answerer()
 	if err != nil {
-		return "", "", "", err
+		return d, err
 	}
 	ours, err := runMessage(ctx, view, msg, block)
 	if err != nil {
-		return "", "", "", err
+		return d, err
 	}
 	switch {
 	case ours.ok != theirs.ok:
-		return "outcome", outcomeText(ours), outcomeText(theirs), nil
+		d.What, d.Local, d.Node = "outcome", outcomeText(ours), outcomeText(theirs)
 	case !bytes.Equal(ours.data, theirs.data):
-		return "return data", hexutil.Encode(ours.data), hexutil.Encode(theirs.data), nil
+		d.What, d.Local, d.Node = "return data", hexutil.Encode(ours.data), hexutil.Encode(theirs.data)
 	case full && ours.gasUsed != theirs.gasUsed:
-		return "gas used", fmt.Sprint(ours.gasUsed), fmt.Sprint(theirs.gasUsed), nil
+		d.What, d.Local, d.Node = "gas used", fmt.Sprint(ours.gasUsed), fmt.Sprint(theirs.gasUsed)
 	case full && !slices.EqualFunc(ours.logs, theirs.logs, sameLog):
-		return "logs", logsText(ours.logs), logsText(theirs.logs), nil
+		d.What, d.Local, d.Node = "logs", logsText(ours.logs), logsText(theirs.logs)
 	}
-	return "", "", "", nil
+	return d, nil
+}
+
+// answerer prepares a context to ask the node with, and tells afterwards which of several it was.
+func (v *Validator) answerer(ctx context.Context) (asking context.Context, answerer func() string) {
+	if v.cfg.Answerer == nil {
+		return ctx, func() string { return "" }
+	}
+	return v.cfg.Answerer(ctx)
 }
 
 func outcomeText(o nodeOutcome) string {

@@ -81,7 +81,7 @@ function operations(b) {
 }
 
 function blockText(b, head) {
-  if (!b.sent) return count(b.ended)
+  if (!b.sent) return b.ended ? count(b.ended) : '–'
   if (!b.ended) return [count(b.sent), ' ', h('span', { class: 'quiet no-break' }, since(b.sent, head))]
   return b.sent === b.ended ? count(b.sent) : `${count(b.sent)} → ${count(b.ended)}`
 }
