@@ -100,6 +100,31 @@ func TestPrivateKeysComeFromAFileForItsOwnerOnly(t *testing.T) {
 	}
 }
 
+// Kubernetes and systemd hand files of root to a service's user by rights of the group.
+func TestAFileThatRootHandsOverMayBeReadByItsGroup(t *testing.T) {
+	const root, service, other = 0, 65532, 1000
+	for _, c := range []struct {
+		mode           os.FileMode
+		owner, process int
+		private        bool
+	}{
+		{0o440, root, service, true},
+		{0o640, root, service, true},
+		{0o400, root, service, true},
+		{0o444, root, service, false},
+		{0o460, root, service, false},
+		{0o450, root, service, false},
+		{0o440, root, root, false},
+		{0o440, service, service, false},
+		{0o440, other, service, false},
+		{0o600, service, service, true},
+	} {
+		if err := checkPrivate(c.mode, c.owner, c.process); (err == nil) != c.private || err != nil && !errors.Is(err, ErrOpenToOthers) {
+			t.Errorf("mode %o of user %d for a process of %d: have %v, want private %v", c.mode, c.owner, c.process, err, c.private)
+		}
+	}
+}
+
 func TestAMnemonicGivesTheAccountsOfItsPath(t *testing.T) {
 	accounts := testAccounts()
 	opened(t, Config{Mnemonic: Mnemonic{Phrase: testMnemonic, Count: 3}}, accounts, "test", "junk", keyTwo[2:10])

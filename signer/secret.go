@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"syscall"
 )
 
 // Secret is a text that never shows itself: a key, a mnemonic, a password, a URL with credentials.
@@ -34,15 +35,29 @@ const maxSecretFile = 1 << 20
 // ErrOpenToOthers says that a file with secrets can be read by more than its owner.
 var ErrOpenToOthers = errors.New("the file is open to others than its owner")
 
-// CheckPrivate returns ErrOpenToOthers unless only the file's owner has rights on it.
+// CheckPrivate returns ErrOpenToOthers unless only the file's owner has rights on it. Of a file that root has handed to a process of
+// another user, the group may read too: there is no other way to hand it over. Kubernetes does so with a volume's fsGroup, systemd with
+// an access list, which shows as rights of the group.
 func CheckPrivate(info os.FileInfo) error {
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	owner := os.Getuid()
+	if stat, known := info.Sys().(*syscall.Stat_t); known {
+		owner = int(stat.Uid)
+	}
+	return checkPrivate(info.Mode().Perm(), owner, os.Getuid())
+}
+
+func checkPrivate(mode os.FileMode, owner, process int) error {
+	open := mode & 0o077
+	if owner == 0 && process != 0 {
+		open &^= 0o040
+	}
+	if open != 0 {
 		return fmt.Errorf("%w: have mode %04o, want 0600 or 0400", ErrOpenToOthers, mode)
 	}
 	return nil
 }
 
-// readSecretFile reads a file that only its owner may read. The checks are made on the open file, so that what was checked
+// readSecretFile reads a file that [CheckPrivate] has nothing against. The checks are made on the open file, so that what was checked
 // is what is read.
 func readSecretFile(path string) (Secret, error) {
 	file, err := os.Open(path)
