@@ -40,7 +40,9 @@ func (n *Node) EstimateUserOperationGas(ctx context.Context, ep entrypoint.Entry
 		return nil, errNotReady
 	}
 	assumed := stateOverrides(overrides)
-	n.assumeMined(ep, op, assumed)
+	if err := n.assumeMined(ctx, ep, op, assumed); err != nil {
+		return nil, err
+	}
 	estimate, err := n.estimator.EstimateUserOperationGas(ctx, at.header, ep, op, given, assumed)
 	if err != nil && n.outdated(ctx, err) {
 		estimate, err = n.estimator.EstimateUserOperationGas(ctx, n.head.Load().header, ep, op, given, assumed)
@@ -60,12 +62,21 @@ func (n *Node) EstimateUserOperationGas(ctx context.Context, ep entrypoint.Entry
 
 // assumeMined overrides the sender's nonce where pending operations come before this one: it is estimated as if they
 // were mined, as it is validated.
-func (n *Node) assumeMined(ep entrypoint.EntryPoint, op *userop.UserOperation, overrides evm.Overrides) {
+func (n *Node) assumeMined(ctx context.Context, ep entrypoint.EntryPoint, op *userop.UserOperation, overrides evm.Overrides) error {
 	var ahead uint64
-	n.pool.look(func(p *pool.Pool) { ahead = p.Predecessors(ep.Address, op.Sender, op.Nonce) })
+	if n.config.RemoteEdge != nil {
+		lane, err := n.config.RemoteEdge.Lane(ctx, ep.Address, op.Sender, op.Nonce)
+		if err != nil {
+			return err
+		}
+		ahead = lane.Ahead
+		n.books.setSize(lane.BundleSize)
+	} else {
+		ahead = n.ahead(ep.Address, op.Sender, op.Nonce)
+	}
 	override := overrides[ep.Address]
 	if ahead == 0 || override.State != nil {
-		return
+		return nil
 	}
 	diff := maps.Clone(override.StateDiff)
 	if diff == nil {
@@ -75,6 +86,7 @@ func (n *Node) assumeMined(ep entrypoint.EntryPoint, op *userop.UserOperation, o
 	diff[entrypoint.NonceSlot(ep.Version, op.Sender, op.NonceKey())] = sequence.Bytes32()
 	override.StateDiff = diff
 	overrides[ep.Address] = override
+	return nil
 }
 
 func stateOverrides(wire rpc.StateOverrides) evm.Overrides {
@@ -96,6 +108,13 @@ func stateOverrides(wire rpc.StateOverrides) evm.Overrides {
 // settled: whoever asked reads the receipts next.
 func (n *Node) SendBundleNow(ctx context.Context) (common.Hash, error) {
 	n.catchUp(ctx)
+	if n.desk.orders != nil {
+		answer, err := n.orderBundle(ctx)
+		if err == nil {
+			n.awaitMined(ctx, answer.Hash)
+		}
+		return answer.Hash, err
+	}
 	last := errNoSender
 	for _, w := range n.idleFirst() {
 		answer := make(chan manualAnswer, 1)
@@ -136,6 +155,9 @@ func (n *Node) idleFirst() []*worker {
 
 // SetBundlingMode implements [rpc.DebugBackend].
 func (n *Node) SetBundlingMode(_ context.Context, auto bool) error {
+	if n.desk.orders != nil {
+		n.desk.orders.setMode(auto)
+	}
 	n.keys.setMode(auto)
 	return nil
 }

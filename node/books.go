@@ -36,6 +36,9 @@ const sizeBlocks = 50
 // estimateSize is the size of bundles for which operations are asked to pay when they are estimated.
 func (b *books) estimateSize() uint64 { return b.size.Load() }
 
+// setSize takes note of the size that the pool's process sees; 0: it is not followed, or there were no bundles.
+func (b *books) setSize(size uint64) { b.size.Store(size) }
+
 // acceptSize is the size for which operations have to pay to be accepted. It is twice the other, so that an estimate is still
 // good if the load falls by half before the operation is sent.
 func (b *books) acceptSize() uint64 { return 2 * b.size.Load() }
@@ -92,12 +95,24 @@ func (w *worker) account(tx settledTx, receipt *chain.Receipt) {
 	if signed, ok := w.sent[tx.id]; ok {
 		e.Expected, e.GasLimit = signed.expected, signed.tx.Gas()
 	}
-	changed := w.node.books.add(&e, w.node.head.Load().header.Time)
-	w.node.enqueue(store.PutEarning(&e, changed...))
+	w.node.book(&e, w.node.head.Load())
 	w.node.sink(event.BundleMined{
 		Signer: e.Signer, Tx: e.Transaction, Block: e.Block, Operations: e.Operations, Success: receipt.Status == types.ReceiptStatusSuccessful,
 		GasUsed: e.GasUsed, Cost: e.Cost, Earned: e.Earned, Entry: e,
 	})
+}
+
+// book enters an entry into the books, and keeps them.
+func (n *Node) book(e *profit.Entry, at *head) {
+	changed := n.books.add(e, at.header.Time)
+	n.enqueue(store.PutEarning(e, changed...))
+}
+
+// has reports whether a transaction is in the books as mined in a block.
+func (b *books) has(transaction, block common.Hash) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.books.Has(transaction, block)
 }
 
 // entryOf is what a mined transaction cost and earned.
@@ -176,10 +191,7 @@ func (w *worker) recount(ctx context.Context, head common.Hash) {
 	var missing []bundlesender.Attempt
 	var hashes []common.Hash
 	for _, attempt := range w.machine.Settled() {
-		w.node.books.mu.Lock()
-		known := w.node.books.books.Has(attempt.Hash, attempt.MinedHash)
-		w.node.books.mu.Unlock()
-		if !known {
+		if !w.node.books.has(attempt.Hash, attempt.MinedHash) {
 			missing, hashes = append(missing, attempt), append(hashes, attempt.Hash)
 		}
 	}

@@ -92,6 +92,7 @@ func (n *Node) restore(ctx context.Context) error {
 		n.log.Info("operations restored", "kept", len(kept), "valid", back, "took", time.Since(began).Round(time.Millisecond))
 	}
 	n.keys.claimRestored(ctx)
+	n.desk.register.begin(n)
 	return nil
 }
 

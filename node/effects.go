@@ -46,7 +46,7 @@ func (w *worker) do(ctx context.Context, effect bundlesender.Effect) {
 	case bundlesender.Observe:
 		w.answerObserve(ctx, e)
 	case bundlesender.Release:
-		w.node.pool.look(func(p *pool.Pool) { p.Release(w.builder, e.Operations) })
+		w.release(ctx, e.Operations)
 		w.node.sink(event.OperationsReleased{Signer: w.key.Address(), Hashes: e.Operations})
 	case bundlesender.Settle:
 		w.settle(ctx, e)
@@ -83,9 +83,11 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	w.aborts[e.Seq] = cancel
+	holds, live := w.machine.Record().Held, w.inFlight()
 	w.task(func() {
-		moves := w.node.moves.Load()
-		proposal, err := w.proposal(ctx, e)
+		head := w.node.head.Load()
+		w.market.begin(!e.Floor.IsZero(), holds, live, head.number()+claimBlocks)
+		proposal, err := w.proposal(ctx, e, head)
 		if err != nil {
 			if ctx.Err() == nil {
 				w.node.log.Warn("proposing a bundle failed", "signer", w.builder, "err", err)
@@ -93,7 +95,7 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 			w.post(bundlesender.NothingToSend{Seq: e.Seq, Reason: bundlesender.ProposerError})
 			return
 		}
-		unsure := w.remove(ctx, proposal.Removed, moves)
+		unsure := w.remove(ctx, proposal.Removed, head.header.Hash())
 		for _, skip := range proposal.Skipped {
 			w.node.sink(skippedBy(w.key.Address(), skip))
 		}
@@ -117,11 +119,18 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 
 // remove takes out of the pool what the proposer found invalid, unless the chain has moved meanwhile: then the next
 // proposal judges again. It returns what stays, claimed.
-func (w *worker) remove(ctx context.Context, removals []proposer.Removal, moves uint64) []common.Hash {
-	if w.node.still(moves) {
-		w.node.outlived(ctx, removals, moves)
-		w.node.pool.remove(removals)
+func (w *worker) remove(ctx context.Context, removals []proposer.Removal, head common.Hash) []common.Hash {
+	if len(removals) == 0 {
 		return nil
+	}
+	if head == w.market.judged() { // the pool agreed with the state that was judged on
+		applied, err := w.node.port.Remove(ctx, head, removals)
+		if err != nil {
+			w.node.log.Warn("invalid operations stay in the pool", "signer", w.builder, "ops", len(removals), "err", err)
+		}
+		if applied {
+			return nil
+		}
 	}
 	hashes := make([]common.Hash, len(removals))
 	for i, r := range removals {
@@ -131,13 +140,17 @@ func (w *worker) remove(ctx context.Context, removals []proposer.Removal, moves 
 }
 
 // proposal builds a bundle on the current head. With an empty pool it asks the node for nothing.
-func (w *worker) proposal(ctx context.Context, e bundlesender.Propose) (*proposer.Proposal, error) {
-	var waiting bool
-	w.node.pool.look(func(p *pool.Pool) { waiting = len(p.EntryPoints()) > 0 })
-	if !waiting {
+func (w *worker) proposal(ctx context.Context, e bundlesender.Propose, head *head) (*proposer.Proposal, error) {
+	if err := w.settleErrands(ctx); err != nil {
+		return nil, err
+	}
+	waiting, err := w.market.EntryPoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(waiting) == 0 {
 		return &proposer.Proposal{Reason: proposer.NoOperations}, nil
 	}
-	head := w.node.head.Load()
 	priority, err := head.priorityFee(ctx, w.node)
 	if err != nil {
 		return nil, err
@@ -219,7 +232,8 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		return
 	}
 	w.node.config.Boundary("bundle signed")
-	if !w.holds() {
+	claimed := w.confirm(ctx, e.Attempt, bundle.Hashes(), waiting)
+	if !w.holds() || !claimed() {
 		w.post(outcome)
 		return
 	}
@@ -229,7 +243,7 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		return
 	}
 	w.node.config.Boundary("bundle journaled")
-	if !w.holds() { // the next holder has it in the journal, and knows that it may have left
+	if !w.holds() || !claimed() { // the next holder has it in the journal, and knows that it may have left
 		w.post(outcome)
 		return
 	}
@@ -251,16 +265,20 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		// The same bytes as an attempt that was given up: it waits where it waited, and nothing has replaced it.
 		outcome.Outcome = bundlesender.ReplacementUnderpriced
 	}
-	w.suspect(outcome.Outcome, e.Attempt.Operations, answer.Text)
+	w.suspect(ctx, outcome.Outcome, e.Attempt.Operations, answer.Text)
 	w.inbox.post(message{event: outcome, unclear: answer.Class == txsender.Unknown && answer.Reach == txsender.Answered})
 }
 
 // suspect learns from the answer which operations make bundles fail.
-func (w *worker) suspect(outcome bundlesender.Outcome, ops []common.Hash, text string) {
+func (w *worker) suspect(ctx context.Context, outcome bundlesender.Outcome, ops []common.Hash, text string) {
 	block := w.node.head.Load().number()
 	switch outcome {
 	case bundlesender.Accepted, bundlesender.AlreadyKnown:
-		w.node.removeCulprits(w.node.suspicion.accepted(ops, block))
+		if culprits := w.node.suspicion.accepted(ops, block); len(culprits) > 0 {
+			if err := w.node.port.Drop(ctx, culprits); err != nil {
+				w.node.log.Warn("operations that bundles are refused for stay in the pool", "signer", w.builder, "ops", len(culprits), "err", err)
+			}
+		}
 	case bundlesender.Rejected:
 		w.node.log.Warn("bundle refused", "signer", w.builder, "ops", len(ops), "text", text)
 		w.node.suspicion.refused(w.builder, ops, block)
@@ -381,8 +399,10 @@ func (w *worker) backOff(ctx context.Context, e bundlesender.Backoff) {
 // revive takes a transaction that a reorg un-mined back into flight.
 func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 	until := w.node.head.Load().number() + claimBlocks
-	w.node.pool.look(func(p *pool.Pool) { p.Claim(w.builder, e.Operations, until) })
 	w.node.strike(e.Hash)
+	w.ask(ctx, errand{what: "claiming the operations of a transaction that a reorg un-mined", run: func(ctx context.Context) error {
+		return w.node.port.Revive(ctx, w.builder, e.Hash, e.Operations, until)
+	}})
 	w.relayAgain(ctx, e.Attempt)
 }
 
@@ -404,7 +424,7 @@ func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	delete(w.mined, e.Hash)
 	w.node.config.Boundary("transaction mined")
 	if !e.Reverted { // of a reverted bundle the machine itself releases what is in no other transaction
-		w.node.pool.look(func(p *pool.Pool) { p.Release(w.builder, e.Operations) })
+		w.release(ctx, e.Operations)
 	}
 	if receipt == nil {
 		return

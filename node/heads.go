@@ -63,7 +63,9 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 	n.pool.do(func(p *pool.Pool) []pool.Removed {
 		return p.Head(pool.Head{Number: next.number(), Timestamp: update.Head.Time, BaseFee: next.baseFee})
 	})
-	n.suspicion.forget(n.pool)
+	if !n.remote() { // elsewhere the senders ask, beside their loops
+		_ = n.forgetSuspects(ctx) // this process's pool has no errors
+	}
 	n.sink(event.HeadSeen{Number: next.number(), Hash: update.Head.Hash(), Removed: len(update.Removed)})
 	select {
 	case <-n.started:
@@ -89,6 +91,9 @@ func (n *Node) still(moves uint64) bool { return moves%2 == 0 && n.moves.Load() 
 
 // interested reports whether a block's logs can matter: operations wait here, or were mined not long ago.
 func (n *Node) interested() bool {
+	if n.seen != nil {
+		return true // operations of the senders here wait elsewhere
+	}
 	var waiting int
 	n.pool.look(func(p *pool.Pool) { waiting = p.Len() })
 	return waiting > 0

@@ -128,10 +128,18 @@ func (n *Node) checks(ctx context.Context) []CheckResult {
 	results := []CheckResult{
 		result("head", true, n.checkHead()),
 		result("store", true, n.config.Store.Err()),
-		result("keys", true, n.checkKeys()),
 		result("senders", false, n.checkSenders()),
 		result("local EVM", false, n.checkEVM()),
 		result("endpoints", false, n.checkEndpoints()),
+	}
+	if n.config.RemoteEdge == nil && !n.config.Serves {
+		results = append(results, result("keys", true, n.checkKeys()))
+	}
+	if n.remote() {
+		results = append(results, result("pool", n.config.RemoteEdge != nil, n.checkPool(ctx)))
+	}
+	if n.config.Serves {
+		results = append(results, result("builders", false, n.checkBuilders()))
 	}
 	for _, c := range n.config.Checks {
 		limited, cancel := context.WithTimeout(ctx, checkTime)
@@ -169,6 +177,14 @@ func (n *Node) checkKeys() error {
 		}
 	}
 	return errNoSender
+}
+
+// checkBuilders: another process has bundle senders for this one's pool.
+func (n *Node) checkBuilders() error {
+	if n.desk.register.count() == 0 {
+		return errNoSender
+	}
+	return nil
 }
 
 // checkSenders: every bundle sender keeps up with the chain, and none waits for longer than it said.

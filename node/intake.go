@@ -16,6 +16,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/holiman/uint256"
 )
 
 // SendUserOperation implements [rpc.Backend]: the cheap refusals, validation, then the pool.
@@ -29,7 +30,9 @@ func (n *Node) SendUserOperation(ctx context.Context, ep entrypoint.EntryPoint, 
 		return common.Hash{}, err
 	}
 	n.sink(event.OperationReceived{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce})
-	return n.validated(ctx, &pool.Operation{Op: op, Hash: hash, EntryPoint: ep}, door{(*pool.Pool).Precheck, (*pool.Pool).Add, n.keep})
+	return n.validated(ctx, &pool.Operation{Op: op, Hash: hash, EntryPoint: ep}, door{
+		precheck: (*pool.Pool).Precheck, add: (*pool.Pool).Add, keep: n.keep, elsewhere: n.config.RemoteEdge,
+	})
 }
 
 // readmitted is SendUserOperation for an operation that was acknowledged before: the store keeps it already, and no limit on
@@ -52,7 +55,9 @@ func (n *Node) readmitted(ctx context.Context, op *pool.Operation) (common.Hash,
 		return p.Readmit(admitted)
 	}
 	admitted := &pool.Operation{Op: op.Op, Hash: hash, EntryPoint: op.EntryPoint, CodeHashes: op.CodeHashes}
-	return n.validated(ctx, admitted, door{(*pool.Pool).PrecheckAgain, again, func(context.Context, *pool.Operation) error { return nil }})
+	return n.validated(ctx, admitted, door{
+		precheck: (*pool.Pool).PrecheckAgain, add: again, keep: func(context.Context, *pool.Operation) error { return nil },
+	})
 }
 
 // door is a way into the pool: for an operation that comes for the first time, or again.
@@ -60,62 +65,88 @@ type door struct {
 	precheck func(*pool.Pool, *pool.Operation) (known bool, err error)
 	add      func(*pool.Pool, *pool.Operation) (pool.Added, error)
 	keep     func(context.Context, *pool.Operation) error
+
+	elsewhere EdgePool // has the pool; nil: it is here, and the rest says how it is used
 }
 
 // validated takes an operation through the cheap refusals, validation and the pool, and keeps it.
 func (n *Node) validated(ctx context.Context, admitted *pool.Operation, d door) (common.Hash, error) {
-	op, ep, hash := admitted.Op, admitted.EntryPoint, admitted.Hash
-	known, result, err := n.judge(ctx, admitted, d.precheck)
+	hash := admitted.Hash
+	known, result, err := n.judge(ctx, admitted, d)
 	if err != nil {
 		return hash, n.rejected(admitted, err)
 	}
-	if known {
+	switch {
+	case known && d.elsewhere != nil:
+		return hash, nil // the pool has said that it is durable
+	case known:
 		return hash, n.kept(ctx, hash)
 	}
 	n.describe(admitted, result)
+	var deposit *uint256.Int
+	if result.Paymaster != nil {
+		deposit = &result.Paymaster.Deposit
+	}
+	if d.elsewhere != nil {
+		err = d.elsewhere.Admit(ctx, admitted, deposit)
+	} else {
+		err = n.admit(ctx, admitted, deposit, d)
+	}
+	return hash, n.rejected(admitted, err)
+}
+
+// admit takes a validated operation into the pool, and keeps it. deposit is its paymaster's, nil: it has none.
+func (n *Node) admit(ctx context.Context, admitted *pool.Operation, deposit *uint256.Int, d door) (err error) {
+	op, ep := admitted.Op, admitted.EntryPoint
 	var added pool.Added
 	n.pool.look(func(p *pool.Pool) {
-		if result.Paymaster != nil {
-			p.SetDeposit(ep.Address, result.Paymaster.Address, result.Paymaster.Deposit)
+		if op.Paymaster != nil && deposit != nil {
+			p.SetDeposit(ep.Address, *op.Paymaster, *deposit)
 		}
 		added, err = d.add(p, admitted)
 	})
 	if err != nil {
-		return hash, n.rejected(admitted, err)
+		return err
 	}
 	n.pool.report(added.Removed)
 	if err := d.keep(ctx, admitted); err != nil {
-		return hash, err
+		return err
 	}
 	if !added.Known {
-		n.sink(event.OperationAdded{Hash: hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce, Replaced: added.Replaced})
+		n.sink(event.OperationAdded{Hash: admitted.Hash, EntryPoint: ep.Address, Sender: op.Sender, Nonce: op.Nonce, Replaced: added.Replaced})
 	}
-	return hash, nil
+	return nil
 }
 
 // judgements is how often an operation is judged while the chain moves under it, or while newer blocks come to light.
 const judgements = 3
 
+// An operation that is refused while the pool, in another process, is at another head than this process is judged again, so often and
+// with such pauses: one of the two is about to get the other's head.
+const (
+	judgementsApart = 20
+	apartPause      = 100 * time.Millisecond
+)
+
 // judge applies the cheap refusals and validation. A refusal that a step of the chain came between is judged again.
-func (n *Node) judge(ctx context.Context, admitted *pool.Operation,
-	precheck func(*pool.Pool, *pool.Operation) (bool, error),
-) (known bool, result *validation.Result, err error) {
-	op, ep := admitted.Op, admitted.EntryPoint
-	for range judgements {
+func (n *Node) judge(ctx context.Context, admitted *pool.Operation, d door) (known bool, result *validation.Result, err error) {
+	var apart bool // the pool is elsewhere, and at another head
+	for try := 0; try < judgements || apart && try < judgementsApart; try++ {
+		if apart {
+			_ = pause(ctx, apartPause) // if the context ends, so do the calls below
+		}
 		moves := n.moves.Load()
 		at := n.head.Load()
 		admitted.AddedBlock, admitted.AddedTime = at.number(), at.header.Time
-		ask := func(p *pool.Pool) {
-			admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
-			known, err = precheck(p, admitted)
-		}
-		n.pool.look(ask)
-		if err != nil {
-			n.unblock(ctx, admitted, err, moves)
-			n.pool.look(ask)
-		}
-		if stakeMatters(err) {
-			known, err = n.recheck(ctx, admitted)
+		if d.elsewhere != nil {
+			var pool Standing
+			if pool, err = d.elsewhere.Precheck(ctx, admitted, try == 0); err != nil {
+				return false, nil, err // with all that the pool could find out
+			}
+			known, admitted.NonceAhead, apart = pool.Known, pool.Ahead, pool.Head != at.header.Hash()
+			n.books.setSize(pool.BundleSize)
+		} else {
+			known, err = n.precheck(ctx, admitted, d.precheck, moves)
 		}
 		if err == nil && !known {
 			options := validation.Options{NonceAhead: admitted.NonceAhead}
@@ -126,11 +157,35 @@ func (n *Node) judge(ctx context.Context, admitted *pool.Operation,
 			result, err = n.validateForItsTime(ctx, at, admitted, options)
 			n.validationTook(admitted.Hash, "admission", begun, err)
 		}
-		if err == nil || n.still(moves) && !n.outdated(ctx, err) {
+		if err == nil || n.still(moves) && !n.outdated(ctx, err) && !apart {
 			break
 		}
 	}
 	return known, result, err
+}
+
+// precheck applies the cheap refusals, and says how many operations come before this one. What could take a refusal back is looked at.
+func (n *Node) precheck(ctx context.Context, admitted *pool.Operation, check func(*pool.Pool, *pool.Operation) (bool, error), moves uint64) (known bool, err error) {
+	op, ep := admitted.Op, admitted.EntryPoint
+	ask := func(p *pool.Pool) {
+		admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
+		known, err = check(p, admitted)
+	}
+	n.pool.look(ask)
+	if err != nil {
+		n.unblock(ctx, admitted, err, moves)
+		n.pool.look(ask)
+	}
+	if stakeMatters(err) {
+		return n.recheck(ctx, admitted)
+	}
+	return known, err
+}
+
+// ahead is the number of pending operations before a nonce.
+func (n *Node) ahead(entryPoint, sender common.Address, nonce uint256.Int) (ahead uint64) {
+	n.pool.look(func(p *pool.Pool) { ahead = p.Predecessors(entryPoint, sender, nonce) })
+	return ahead
 }
 
 // validateForItsTime validates an operation, and if its time has not begun but soon does, for the first block of its time:

@@ -196,12 +196,12 @@ func (k *keyring) start(ctx context.Context, key signer.Signer, fail context.Can
 	if err != nil {
 		return errors.Join(err, h.end(ctx))
 	}
-	k.join(w)
+	k.join(ctx, w)
 	k.tell(w, true, "taken")
 	k.group.Go(func() {
 		var err error
 		pprof.Do(ctx, pprof.Labels("owner", "senders"), func(ctx context.Context) { err = w.run(ctx) })
-		k.leave(w)
+		k.leave(ctx, w)
 		k.tell(w, false, leaving(ctx, w, err))
 		err = errors.Join(err, h.end(ctx))
 		switch {
@@ -239,7 +239,7 @@ func leaving(ctx context.Context, w *worker, err error) string {
 }
 
 // join makes the worker one of those that hear of heads and calls.
-func (k *keyring) join(w *worker) {
+func (k *keyring) join(ctx context.Context, w *worker) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.workers = append(k.workers, w)
@@ -249,26 +249,25 @@ func (k *keyring) join(w *worker) {
 	if !k.restored {
 		return // the first head comes soon
 	}
-	k.claim(w)
+	k.claim(ctx, w)
 	// Heads that it has missed may have replaced each other.
 	w.inbox.post(message{head: &chain.Update{Head: k.node.head.Load().header, Gap: true}})
 }
 
 // claim takes the operations of a resumed sender's live transactions before anybody else can, and frees what was claimed for
 // proposals of the key's last holder. The caller has the lock.
-func (k *keyring) claim(w *worker) {
+func (k *keyring) claim(ctx context.Context, w *worker) {
 	until := k.node.head.Load().number() + claimBlocks
-	k.node.pool.look(func(p *pool.Pool) {
-		p.ReleaseAll(w.builder)
-		p.Claim(w.builder, w.held, until)
-	})
+	w.ask(ctx, errand{what: "claiming what is in flight", run: func(ctx context.Context) error {
+		return k.node.port.Resume(ctx, w.builder, w.held, until)
+	}})
 }
 
 // claimRestored does so for those who were there before the pool had its operations. What other processes have in flight with the
 // other keys, a dead one's among them, is kept out of bundles here until it is mined, or its key is held here, or for some blocks.
 func (k *keyring) claimRestored(ctx context.Context) {
 	inFlight := make(map[common.Address][]common.Hash)
-	if k.holder != nil {
+	if k.holder != nil && !k.node.remote() {
 		for _, key := range k.states() {
 			operations, err := k.holder.InFlight(ctx, key.Key)
 			if err != nil {
@@ -283,7 +282,7 @@ func (k *keyring) claimRestored(ctx context.Context) {
 	until := k.node.head.Load().number() + leftClaimBlocks
 	for _, key := range k.wanted {
 		if w := k.of(key.Address()); w != nil {
-			k.claim(w)
+			k.claim(ctx, w)
 			continue
 		}
 		k.node.pool.look(func(p *pool.Pool) { p.Claim(key.Address().Hex(), inFlight[key.Address()], until) })
@@ -291,15 +290,16 @@ func (k *keyring) claimRestored(ctx context.Context) {
 }
 
 // leave takes a worker that has ended out of the ring. What it has in transactions stays claimed for a while.
-func (k *keyring) leave(w *worker) {
+func (k *keyring) leave(ctx context.Context, w *worker) {
 	k.mu.Lock()
 	k.workers = slices.DeleteFunc(k.workers, func(x *worker) bool { return x == w })
 	k.mu.Unlock()
 	if at := k.node.head.Load(); at != nil {
-		k.node.pool.look(func(p *pool.Pool) {
-			p.ReleaseAll(w.builder)
-			p.Claim(w.builder, w.machine.Record().Held, at.number()+leftClaimBlocks)
-		})
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
+		defer cancel()
+		if err := k.node.port.Leave(ctx, w.builder, w.machine.Record().Held, at.number()+leftClaimBlocks); err != nil {
+			k.node.log.Warn("the pool does not know that a bundle sender has ended", "signer", w.builder, "err", err)
+		}
 	}
 	close(w.ended)
 }

@@ -1,19 +1,18 @@
 package node
 
 import (
-	"context"
 	"sync"
 
-	"baler/entrypoint"
 	"baler/event"
 	"baler/pool"
 	"baler/proposer"
 	"baler/rejection"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/holiman/uint256"
 )
 
-// mempool serialises the pool's calls and says what they changed. It is the proposer's port to the pool.
+// mempool serialises the pool's calls and says what they changed.
 type mempool struct {
 	mu   sync.Mutex
 	pool *pool.Pool
@@ -44,41 +43,10 @@ func (m *mempool) report(removed []pool.Removed) {
 	}
 }
 
-// EntryPoints implements [proposer.Pool].
-func (m *mempool) EntryPoints(context.Context) (list []entrypoint.EntryPoint, err error) {
-	m.look(func(p *pool.Pool) { list = p.EntryPoints() })
-	return list, nil
-}
-
-// Candidates implements [proposer.Pool].
-func (m *mempool) Candidates(_ context.Context, q pool.Query) (list []*pool.Operation, err error) {
-	m.look(func(p *pool.Pool) { list = p.Candidates(q) })
-	return list, nil
-}
-
-// Held implements [proposer.Pool].
-func (m *mempool) Held(_ context.Context, builder string) (hashes []common.Hash, err error) {
-	m.look(func(p *pool.Pool) { hashes = p.Held(builder) })
-	return hashes, nil
-}
-
-// Release implements [proposer.Pool].
-func (m *mempool) Release(_ context.Context, builder string, hashes []common.Hash) error {
-	m.look(func(p *pool.Pool) { p.Release(builder, hashes) })
-	return nil
-}
-
-// operations returns those of the operations that are in the pool.
-func (m *mempool) operations(hashes []common.Hash) map[common.Hash]*pool.Operation {
-	found := make(map[common.Hash]*pool.Operation, len(hashes))
-	m.look(func(p *pool.Pool) {
-		for _, hash := range hashes {
-			if op := p.Get(hash); op != nil {
-				found[hash] = op
-			}
-		}
-	})
-	return found
+// find returns the operation with a nonce, nil if there is none.
+func (m *mempool) find(entryPoint, sender common.Address, nonce uint256.Int) (op *pool.Operation) {
+	m.look(func(p *pool.Pool) { op = p.Find(entryPoint, sender, nonce) })
+	return op
 }
 
 // remove takes out what the proposer found invalid.

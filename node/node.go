@@ -73,6 +73,15 @@ type Config struct {
 	Checks []Check
 	// Funding keeps the keys in funds.
 	Funding Funding
+	// Serves: the bundle senders and the JSON-RPC edge are in other processes, which use the pool of this one. InFlight tells it what the
+	// builders have in flight that were there before it; nil: that is not known.
+	Serves   bool
+	InFlight InFlight
+	// RemotePool and RemoteEdge are the pool of another process, for a process with bundle senders and for a JSON-RPC edge; nil: it is here.
+	RemotePool BuilderPool
+	RemoteEdge EdgePool
+	// Told hears what other processes tell; nil: nobody.
+	Told event.Sink
 	// Lease says that the pool of the chain, with what is in the store, is this process's; nil: for ever. When it is lost the node ends.
 	Lease Lease
 	// Boundary is told each time an effect is about to leave the process or has come back. Tests end the process there.
@@ -122,6 +131,11 @@ type Node struct {
 	streams   *streams
 	own       *ownGas
 	keys      *keyring
+	desk      *desk       // the pool of this process
+	port      BuilderPool // the pool that bundle senders use
+	seen      *seen       // offered by another process's pool; nil: it is this one's
+	attendant *attendant  // nil as well
+	told      event.Sink  // hears what other processes tell
 	lookout   *lookout
 	doubt     pool.Cursor // where the next look at old operations' nonces goes on
 	standings standings
@@ -146,7 +160,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	switch {
 	case len(config.EntryPoints) == 0:
 		return nil, fmt.Errorf("%w: no EntryPoint", ErrConfig)
-	case len(config.Signers) == 0:
+	case len(config.Signers) == 0 && !config.Serves && config.RemoteEdge == nil:
 		return nil, fmt.Errorf("%w: no signer", ErrConfig)
 	}
 	if err := config.Funding.check(config.Signers); err != nil {
@@ -171,14 +185,29 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	if config.FollowBundleSize {
 		config.Estimation.PreVerification.Expected, config.Validation.PreVerification.Expected = n.books.estimateSize, n.books.acceptSize
 	}
-	heard := heard(stories, streams, sink)
+	heard := heard(stories, streams, sink, config.Told)
+	abroad := config.abroad(context.Background())
 	n.sink = func(e event.Event) {
 		n.forgetRemoved(e)
-		heard(e)
+		heard.own(e)
+		if abroad != nil {
+			abroad(e)
+		}
 	}
+	n.told = heard.told
 	n.pool = &mempool{pool: pool.New(config.Pool), sink: n.sink}
+	n.desk = &desk{node: n}
+	n.port = n.desk
+	if config.Serves {
+		n.desk.register, n.desk.orders = newRegister(&config), newOrders()
+	}
+	find := n.pool.find
+	if config.RemotePool != nil {
+		n.port, n.seen, n.attendant = config.RemotePool, newSeen(), &attendant{node: n, well: ErrUnreachable}
+		find = n.seen.find
+	}
 	config.Validation.OnDisagreement, config.Validation.OnAgreement, config.Validation.Answerer = n.onDisagreement, n.compared.agreed, chain.WithAnswerer
-	n.validator = &validator{inner: validation.New(source, config.Validation), source: source, pool: n.pool, took: n.validationTook}
+	n.validator = &validator{inner: validation.New(source, config.Validation), source: source, find: find, port: n.port, took: n.validationTook}
 	n.estimator = estimation.New(source, config.Estimation)
 	n.keys = newKeyring(n, &config)
 	n.treasury = newTreasury(n)
@@ -219,6 +248,15 @@ func (n *Node) Run(ctx context.Context) error {
 	group.Go(func() { n.keys.run(ctx, cancel) })
 	if n.treasury != nil {
 		group.Go(func() { n.treasury.run(ctx, cancel) })
+	}
+	if n.attendant != nil {
+		group.Go(func() {
+			select {
+			case <-n.started:
+				n.attendant.run(ctx)
+			case <-ctx.Done():
+			}
+		})
 	}
 	updates := make(chan chain.Update, chain.ReorgDepth)
 	follow := n.config.Follow

@@ -86,6 +86,7 @@ type OrderKind uint8
 const (
 	OrderMode    OrderKind = iota + 1 // set the bundling mode; there is no answer
 	OrderSendNow                      // send a bundle now, by one of the builder's keys
+	OrderResume                       // every builder says what it holds; the first order of each attendance
 )
 
 // Order is something that the pool's process asks of a process with bundle senders.

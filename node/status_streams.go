@@ -87,13 +87,21 @@ func (n *Node) Watch(topic rpc.Topic) (notices <-chan rpc.Notice, stop func()) {
 	return n.streams.watch(topic)
 }
 
-// heard returns a sink that remembers and publishes events, in one order, before it hands them on.
-func heard(t *timeline, s *streams, next event.Sink) event.Sink {
+// ears are sinks that remember and publish events, in one order, before they hand them on: those of this process, and those that
+// other processes tell.
+type ears struct{ own, told event.Sink }
+
+func heard(t *timeline, s *streams, own, told event.Sink) ears {
 	var order sync.Mutex
-	return func(e event.Event) {
-		order.Lock()
-		s.publish(t.record(e))
-		order.Unlock()
-		next(e)
+	before := func(next event.Sink) event.Sink {
+		return func(e event.Event) {
+			order.Lock()
+			s.publish(t.record(e))
+			order.Unlock()
+			if next != nil {
+				next(e)
+			}
+		}
 	}
+	return ears{own: before(own), told: before(told)}
 }

@@ -14,7 +14,7 @@ func TestASubscriberHearsItsTopicInOrder(t *testing.T) {
 	t.Parallel()
 	s := newStreams(8)
 	var passed []event.Event
-	sink := heard(newTimeline(10, new(clock).now), s, func(e event.Event) { passed = append(passed, e) })
+	sink := heard(newTimeline(10, new(clock).now), s, func(e event.Event) { passed = append(passed, e) }, nil).own
 	operations, stopOperations := s.watch(rpc.TopicOperations)
 	bundles, stopBundles := s.watch(rpc.TopicBundles)
 	senders, stopSenders := s.watch(rpc.TopicSenders)
@@ -66,7 +66,7 @@ func TestASubscriberThatDoesNotReadIsLetGoAndHoldsNobodyUp(t *testing.T) {
 	slow, stopSlow := s.watch(rpc.TopicSenders)
 	quick, stopQuick := s.watch(rpc.TopicSenders)
 	defer stopQuick()
-	sink := heard(newTimeline(10, new(clock).now), s, func(event.Event) {})
+	sink := heard(newTimeline(10, new(clock).now), s, nil, nil).own
 	for i := range 3 * buffer {
 		sink(event.SenderMoved{Block: uint64(i)})
 		if n, ok := (<-quick).(rpc.SenderNotice); !ok || n.Block != uint64(i) {
@@ -89,7 +89,7 @@ func TestASubscriberThatDoesNotReadIsLetGoAndHoldsNobodyUp(t *testing.T) {
 func TestSubscribersComeAndGoWhileEventsPass(t *testing.T) {
 	t.Parallel()
 	s := newStreams(2)
-	sink := heard(newTimeline(10, new(clock).now), s, func(event.Event) {})
+	sink := heard(newTimeline(10, new(clock).now), s, nil, nil).own
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {

@@ -95,29 +95,46 @@ func (s *suspicion) mined(builder string) {
 	s.suspects.Mined(builder)
 }
 
-// forget drops suspects that are not in the pool any more.
-func (s *suspicion) forget(m *mempool) {
+// all returns the operations that something is remembered of.
+func (s *suspicion) all() (hashes []common.Hash) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := func(h common.Hash) (gone bool) {
-		m.look(func(p *pool.Pool) { gone = p.Get(h) == nil })
-		return gone
+	note := func(h common.Hash) (gone bool) {
+		hashes = append(hashes, h)
+		return false
 	}
-	s.suspects.Forget(left)
-	s.rivals.Forget(left)
+	s.suspects.Forget(note)
+	s.rivals.Forget(note)
+	return hashes
 }
 
-// removeCulprits takes out operations that made bundle after bundle fail while others were accepted.
-func (n *Node) removeCulprits(culprits []common.Hash) {
-	for _, hash := range culprits {
-		var removed []pool.Removed
-		n.pool.look(func(p *pool.Pool) { removed, _ = p.Remove(hash, pool.Dropped, 0) }) // gone already: nothing to do
-		for _, r := range removed {
-			n.sink(event.OperationRemoved{
-				Hash: r.Operation.Hash, Cause: r.Reason.String(), Reason: "bundles with it were refused again and again",
-			})
-		}
+// forget drops what is remembered of operations, but for those that are left.
+func (s *suspicion) forget(asked []common.Hash, left []*pool.Operation) {
+	gone := make(map[common.Hash]bool, len(asked))
+	for _, h := range asked {
+		gone[h] = true
 	}
+	for _, op := range left {
+		delete(gone, op.Hash)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.suspects.Forget(func(h common.Hash) bool { return gone[h] })
+	s.rivals.Forget(func(h common.Hash) bool { return gone[h] })
+}
+
+// forgetSuspects drops suspects that are not in the pool any more.
+func (n *Node) forgetSuspects(ctx context.Context) error {
+	asked := n.suspicion.all()
+	if len(asked) == 0 {
+		return nil
+	}
+	left, err := n.port.Operations(ctx, asked)
+	if err != nil {
+		return err
+	}
+	n.suspicion.forget(asked, left)
+	return nil
 }
 
 // learn takes note of what rivals took of a bundle's operations, once for each bundle.
@@ -153,7 +170,7 @@ func (w *worker) onRevert(ctx context.Context, e bundlesender.Settle, receipt *c
 		w.reverted(e, fmt.Sprintf("operation %s was mined in %s", hash, other), nil)
 		return
 	}
-	ops := w.node.pool.operations(e.Operations) // the next bundle's validation may remove the culprit first
+	ops := w.node.remembered(ctx, e.Operations) // the next bundle's validation may remove the culprit first
 	w.task(func() {
 		cause, culprits, err := w.node.explainRevert(ctx, e, receipt, tx)
 		switch {
@@ -165,9 +182,11 @@ func (w *worker) onRevert(ctx context.Context, e bundlesender.Settle, receipt *c
 		case len(culprits) == 0: // out of gas: a smaller bundle has more to spare
 			w.node.suspicion.shrink(w.builder, len(e.Operations))
 		}
-		culprits = slices.DeleteFunc(culprits, w.node.early)
+		culprits = slices.DeleteFunc(culprits, func(c proposer.Removal) bool { return w.node.early(ctx, c) })
 		for _, c := range culprits {
-			w.node.convict(c, ops[c.Hash])
+			if err := w.node.port.Convict(ctx, c, ops[c.Hash]); err != nil {
+				w.node.log.Warn("an operation that made a bundle revert stays in the pool", "signer", w.builder, "op", c.Hash, "err", err)
+			}
 		}
 		w.reverted(e, cause, culprits)
 	})
@@ -187,26 +206,27 @@ func (w *worker) reverted(e bundlesender.Settle, cause string, culprits []propos
 
 // early reports whether an operation failed because its turn had not come: its nonce is not used, so the one before it was
 // mined later, or waits still. A reorg puts two bundles into another order than they were made in.
-func (n *Node) early(c proposer.Removal) (waits bool) {
+func (n *Node) early(ctx context.Context, c proposer.Removal) (waits bool) {
 	if c.Rejection == nil || !strings.HasPrefix(c.Rejection.Message, "AA25 ") {
 		return false
 	}
-	n.pool.look(func(p *pool.Pool) { waits = p.Get(c.Hash) != nil })
-	return waits
+	found, err := n.port.Operations(ctx, []common.Hash{c.Hash})
+	return err != nil || len(found) > 0 // not known: nobody is blamed
 }
 
-// convict takes an operation that made a bundle revert out of the pool. If it has left the pool since, because it fails
-// alone as well, the entity that failed loses its reputation nevertheless.
-func (n *Node) convict(c proposer.Removal, op *pool.Operation) {
-	var gone bool
-	n.pool.look(func(p *pool.Pool) { gone = p.Get(c.Hash) == nil })
-	if !gone {
-		n.pool.remove([]proposer.Removal{c})
-		return
+// remembered returns operations of a bundle as they were in the pool, as far as they are there or were offered to this process.
+func (n *Node) remembered(ctx context.Context, hashes []common.Hash) map[common.Hash]*pool.Operation {
+	var list []*pool.Operation
+	if n.seen != nil {
+		list = n.seen.all(hashes)
+	} else {
+		list, _ = n.desk.Operations(ctx, hashes) // has no errors
 	}
-	if op != nil {
-		n.pool.do(func(p *pool.Pool) []pool.Removed { return p.Blame(op, c.Culprit) })
+	found := make(map[common.Hash]*pool.Operation, len(list))
+	for _, op := range list {
+		found[op.Hash] = op
 	}
+	return found
 }
 
 const causeUnknown = "unknown: the bundle passes on the state before its block, and on that after it"

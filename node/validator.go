@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"baler/entrypoint"
@@ -21,7 +22,8 @@ import (
 type validator struct {
 	inner  *validation.Validator
 	source *evm.Source
-	pool   *mempool
+	find   func(entryPoint, sender common.Address, nonce uint256.Int) *pool.Operation // as it was admitted; nil: not known
+	port   BuilderPool
 	took   func(hash common.Hash, stage string, begun time.Time, err error)
 }
 
@@ -70,8 +72,7 @@ func known(ep entrypoint.EntryPoint, op *userop.UserOperation, reads *evm.ReadSe
 
 // first is what the second validation compares with: the code that the first one saw.
 func (v *validator) first(ep entrypoint.EntryPoint, op *userop.UserOperation) (common.Hash, *validation.Result) {
-	var admitted *pool.Operation
-	v.pool.look(func(p *pool.Pool) { admitted = p.Find(ep.Address, op.Sender, op.Nonce) })
+	admitted := v.find(ep.Address, op.Sender, op.Nonce)
 	if admitted == nil || admitted.Op != op {
 		return common.Hash{}, nil
 	}
@@ -92,12 +93,9 @@ func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, d pr
 		return nil, err
 	}
 	if len(result.Reduced) > 0 {
-		v.pool.do(func(p *pool.Pool) []pool.Removed {
-			for _, entity := range result.Reduced {
-				p.Throttle(entity)
-			}
-			return nil
-		})
+		if err := v.port.Throttle(ctx, result.Reduced); err != nil {
+			return nil, fmt.Errorf("throttle entities: %w", err)
+		}
 	}
 	answer := &proposer.BundleValidation{
 		BadSignatures: result.BadSignatures, ExecutionGas: result.ExecutionGas, CallGas: result.CallGas, GasUsed: result.GasUsed, Revenue: result.Revenue,

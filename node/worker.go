@@ -13,7 +13,6 @@ import (
 	"baler/chain"
 	"baler/event"
 	"baler/journal"
-	"baler/pool"
 	"baler/proposer"
 	"baler/signer"
 	"baler/store"
@@ -33,6 +32,8 @@ type worker struct {
 	journal  *store.Journal
 	machine  *bundlesender.Machine
 	proposer *proposer.Proposer
+	market   *market
+	errands  *mailbox[errand] // at the pool of another process; nil: the pool is this process's
 	inbox    *mailbox[message]
 	interval *time.Timer // bundle_max_send_interval_millis; nil: off
 
@@ -71,6 +72,7 @@ type message struct {
 	signed signedTx         // with Signed
 	head   *chain.Update
 	call   chan<- manualAnswer
+	resume bool // the pool asks what the sender holds
 
 	unclear bool // with Submitted: the node answered, and nobody understood
 }
@@ -101,11 +103,13 @@ func newWorker(n *Node, held *HeldKey) (*worker, error) {
 	}
 	proposals := n.config.Proposer
 	proposals.Shard = n.config.Shards.of(n.keys.position(key.Address()))
+	builder := key.Address().Hex()
+	offers := &market{port: n.port, seen: n.seen, builder: builder, size: n.books.setSize}
 	w := &worker{
 		journal: journal, lease: held.Lease, ended: make(chan struct{}),
-		node: n, key: key, builder: key.Address().Hex(),
+		node: n, key: key, builder: builder, market: offers,
 		machine:  bundlesender.New(n.config.Sender),
-		proposer: proposer.New(n.pool, n.validator, proposals),
+		proposer: proposer.New(offers, n.validator, proposals),
 		inbox:    newMailbox[message](),
 		aborts:   make(map[bundlesender.Seq]context.CancelFunc),
 		bundles:  make(map[bundlesender.Seq]*proposer.Bundle),
@@ -113,6 +117,9 @@ func newWorker(n *Node, held *HeldKey) (*worker, error) {
 		missed:   make(map[common.Hash]int),
 		mined:    make(map[common.Hash]*chain.Receipt),
 		calls:    make(map[bundlesender.CallID]chan<- manualAnswer),
+	}
+	if n.remote() {
+		w.errands = newMailbox[errand]()
 	}
 	w.status.Status = w.machine.Status()
 	return w, nil
@@ -151,6 +158,9 @@ func (w *worker) run(ctx context.Context) error {
 		w.tasks.Wait()
 		w.answerRest(ctx)
 	}()
+	if w.errands != nil {
+		w.task(func() { w.runErrands(ctx) })
+	}
 	var lost <-chan struct{}
 	if w.lease != nil {
 		lost = w.lease.Lost()
@@ -197,6 +207,9 @@ func (w *worker) handle(ctx context.Context, m message) {
 		w.nextID++
 		w.calls[w.nextID] = m.call
 		w.step(ctx, bundlesender.SendNow{Call: w.nextID})
+		return
+	case m.resume:
+		w.sayHeld(ctx)
 		return
 	}
 	switch e := m.event.(type) {
@@ -285,7 +298,8 @@ func (w *worker) restartInterval() {
 // onHead looks at what the head says about the key's transactions, if any wait, and steps the machine.
 func (w *worker) onHead(ctx context.Context, update chain.Update) {
 	head := bundlesender.Head{Number: update.Head.Number.Uint64(), Hash: update.Head.Hash()}
-	w.extendClaims(head.Number)
+	w.extendClaims(ctx, head.Number)
+	w.forgetSuspects(ctx)
 	reorged := w.reorged(ctx, update)
 	// Catching up after an outage, only the newest head is looked at: what an older one says is told again by it, and an
 	// answer about the past would look like a nonce that went back.
@@ -435,14 +449,30 @@ func (w *worker) withdrawn(ctx context.Context, by route, attempt *bundlesender.
 }
 
 // extendClaims keeps the operations of live attempts claimed: the claims' end is for builders that died.
-func (w *worker) extendClaims(block uint64) {
-	var held []common.Hash
+func (w *worker) extendClaims(ctx context.Context, block uint64) {
+	held := w.inFlight()
+	if len(held) == 0 {
+		return
+	}
+	holds := w.machine.Record().Held
+	w.ask(ctx, errand{what: "prolonging claims", lapses: true, run: func(ctx context.Context) error {
+		return w.present(ctx, held, holds, block+claimBlocks)
+	}})
+}
+
+// forgetSuspects drops what all senders remember of operations that are not in the pool any more, where that costs a question.
+func (w *worker) forgetSuspects(ctx context.Context) {
+	if w.errands != nil {
+		w.ask(ctx, errand{what: "asking for suspects", lapses: true, run: w.node.forgetSuspects})
+	}
+}
+
+// inFlight returns the operations in transactions that may be mined.
+func (w *worker) inFlight() (held []common.Hash) {
 	for _, attempt := range w.machine.Watch() {
 		held = append(held, attempt.Operations...)
 	}
-	if len(held) > 0 {
-		w.node.pool.look(func(p *pool.Pool) { p.ExtendClaim(w.builder, held, block+claimBlocks) })
-	}
+	return held
 }
 
 // backoffTime is how long the n-th wait in a row takes: 100 ms, doubled each time, at most 10 s, and up to half of it

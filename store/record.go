@@ -22,6 +22,7 @@ const (
 	recordAccount    byte = 107
 	recordMoment     byte = 108
 	recordAged       byte = 108
+	recordBuilders   byte = 109
 )
 
 // seal returns a value as a record.

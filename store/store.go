@@ -111,6 +111,8 @@ var (
 
 	keyMeta = []byte("store")
 	keyAged = []byte("aged")
+
+	keyBuilders = []byte("builders")
 )
 
 // Open opens the store in a data directory, and makes it, and the directory, if it is not there. Close it after Run has returned.
