@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strings"
 
 	"baler/entrypoint"
+	"baler/node"
 	"baler/signer"
 
 	"github.com/alecthomas/kong"
@@ -36,6 +38,16 @@ type configCheckCommand struct {
 	nodeCommand
 }
 
+// checkFunding opens the funding key, unless that would ask KMS and nobody is to be asked.
+func (c *configCheckCommand) checkFunding(ctx context.Context) error {
+	if c.Offline && c.Funding.FundingKMSKeyID != "" {
+		_, _, err := c.Funding.levels()
+		return err
+	}
+	_, err := c.Funding.open(ctx, c.Keys, c.Leases.leased())
+	return err
+}
+
 // Run makes the checks of a start.
 func (c *configCheckCommand) Run(ctx context.Context, out console) error {
 	log := c.Log.logger(out)
@@ -45,6 +57,9 @@ func (c *configCheckCommand) Run(ctx context.Context, out console) error {
 		if keys, err = c.keys(ctx); err != nil {
 			return err
 		}
+	}
+	if err := errors.Join(c.keeps(), c.Traces.check(), c.checkFunding(ctx)); err != nil {
+		return err
 	}
 	redis, err := c.Leases.open()
 	if err != nil {
@@ -75,6 +90,9 @@ func (c *configCheckCommand) Run(ctx context.Context, out console) error {
 			return err
 		}
 		if _, err := c.Relay.senders(chainID, client, log); err != nil {
+			return err
+		}
+		if err := c.Aggregator.serve(&node.Config{ChainID: chainID}, entryPoints, client); err != nil {
 			return err
 		}
 	} else if _, err := c.versions(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -109,36 +108,6 @@ func TestConfigCheckLooksAtAllThatAStartWould(t *testing.T) {
 				t.Error("the output shows a private key")
 			}
 		})
-	}
-}
-
-func TestSettingsThatHaveNoEffectAreRefused(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ args, want string }{
-		{"--data_dir=x --store=memory", "--data_dir (flag) has no effect: --store is not embedded"},
-		{"--shard_index=1", "--shard_index (flag) has no effect: --num_shards is not given"},
-		{"--rpc_burst_per_ip=5 --rpc_rate_per_ip=0", "--rpc_burst_per_ip (flag) has no effect: --rpc_rate_per_ip is not given"},
-		{"--admin_tls_cert=x --admin_addr=127.0.0.1:0", "--admin_tls_key is not given"},
-		{"--signer_mnemonic_keys=3", "--signer_mnemonic or --signer_mnemonic_file is not given"},
-		{"--signer_kms_region=eu", "--signer_kms_key_ids or --funding_kms_key_id is not given"},
-	} {
-		code, _, stderr := ran(t, nil, append([]string{"config", "check", "--offline"}, strings.Fields(test.args)...)...)
-		if code != exitSettings || !strings.Contains(stderr, test.want) {
-			t.Errorf("%s: have exit code %d and %q, want %q", test.args, code, stderr, test.want)
-		}
-	}
-	var line cli
-	parser, err := newParser(&line)
-	if err != nil {
-		t.Fatal(err)
-	}
-	known := allFlags(parser.Model)
-	for _, c := range conditions() {
-		for _, name := range append(strings.Split(c.needs, "|"), c.flag) {
-			if !slices.Contains(known, name) {
-				t.Errorf("a condition names %s, and there is no such flag", name)
-			}
-		}
 	}
 }
 

@@ -42,6 +42,7 @@ func (c *demoCommand) Run(ctx context.Context, out console) error {
 		c.Senders.NumSigners = 2
 	}
 	c.RPC.RPCAddr = "127.0.0.1:0"
+	c.Admin.forDevelopment()
 	c.Log.LogLevel = max(c.Log.LogLevel, slog.LevelWarn)
 	stack, err := startStack(ctx, stackSettings{
 		chain:       devchain.Config{Mining: devchain.Interval, BlockTime: c.BlockTime, FundedKeys: signerKeys + 1},
@@ -50,6 +51,13 @@ func (c *demoCommand) Run(ctx context.Context, out console) error {
 	if err != nil {
 		return err
 	}
+	printf(out.err, `
+Live page while it runs: %s
+  What matters now says whether all is well. Bundle senders shows the machine, with each sender's disc in its state.
+  Mempool shows what waits and what it pays, Bundles what was sent and earned. Put an operation's hash into One operation
+  to read its story. It ends with the demo; "baler dev" stays until Ctrl-C.
+
+`, stack.bundler.operatorsURL)
 	report, err := load.Run(ctx, c.load(stack, out))
 	if err = errors.Join(err, stack.close()); err != nil {
 		return err

@@ -61,6 +61,9 @@ func (c *devCommand) Run(ctx context.Context, out console) error {
 	}
 	ready := stack.describe()
 	ready.AdminURL, ready.AdminToken = stack.bundler.operatorsURL, c.Admin.AdminToken
+	for _, key := range stack.chain.Keys()[:c.Senders.NumSigners] {
+		ready.Signers = append(ready.Signers, crypto.PubkeyToAddress(key.PublicKey).Hex())
+	}
 	if ready.Samples, err = stack.samples(ctx); err != nil {
 		return errors.Join(fmt.Errorf("operations to try: %w", err), stack.close())
 	}
@@ -185,6 +188,7 @@ type readyReport struct {
 	BundlerURL string        `json:"bundler_url"`
 	AdminURL   string        `json:"admin_url"`
 	AdminToken string        `json:"admin_token"`
+	Signers    []string      `json:"signers"` // addresses of the bundle senders' keys
 	NodeURL    string        `json:"node_url"`
 	NodeWSURL  string        `json:"node_ws_url"`
 	ChainID    uint64        `json:"chain_id"`
@@ -255,6 +259,12 @@ func (r readyReport) write(path string) error {
 func (r readyReport) print(out console) {
 	printf(out.out, "\nBaler is ready. These keys are known to everybody: use them on this chain only.\n\n")
 	printf(out.out, "  live page %s   operators' token %s\n\n", r.AdminURL, r.AdminToken)
+	where := ""
+	if r.AdminURL != "http://"+usualOperators {
+		where = " --admin-url " + r.AdminURL
+	}
+	printf(out.out, "  in a terminal       baler top%s\n", where)
+	printf(out.out, "  free a sender's key BALER_ADMIN_TOKEN=%s baler admin drain %s%s\n\n", r.AdminToken, r.Signers[0], where)
 	printf(out.out, "  bundler  %s\n  node     %s\n           %s\n  chain id %d\n", r.BundlerURL, r.NodeURL, r.NodeWSURL, r.ChainID)
 	for _, version := range userop.Versions() {
 		name := version.String()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -73,6 +74,7 @@ func TestSeveralChainsRunInOneProcess(t *testing.T) {
 			t.Errorf("chain %s: the operation failed", name)
 		}
 	}
+	p.reloadsEachChain(t, file)
 	if code := p.stop(t, syscall.SIGTERM); code != exitOK {
 		t.Errorf("have exit code %d, want %d", code, exitOK)
 	}
@@ -101,6 +103,57 @@ func TestSeveralChainsRunInOneProcess(t *testing.T) {
 	list := startProgram(t, nil, "admin", "list-signers", "--config", file, "--chain", "second")
 	if code := list.wait(t); code != exitOK || strings.Count(list.stdout.String(), "\n0x") != 2 {
 		t.Errorf("list-signers of a chain: have exit code %d and %s", code, list.stdout.String())
+	}
+}
+
+// reloadsEachChain changes the sections of the file and hangs up: each chain takes what its own section says, or keeps what it had.
+func (p *program) reloadsEachChain(t *testing.T, file string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hangup := func(times int, message, key string, change string) (by map[string]any) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(string(text)+change), 0o600); err != nil { // the second section is the last
+			t.Fatal(err)
+		}
+		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, message, func() error {
+			by = make(map[string]any)
+			lines := p.logs(message)
+			for _, line := range lines[min(len(lines), times-2):] {
+				name, _ := line["chain"].(string)
+				by[name] = line[key]
+			}
+			if len(lines) < times {
+				return fmt.Errorf("have %d of %d lines", len(lines), times)
+			}
+			return nil
+		})
+		return by
+	}
+	by := hangup(2, "settings reloaded", "changed", "log_level = \"debug\"\nblock_list = [\"0x2222222222222222222222222222222222222222\"]\n")
+	if by["first"] != "" || by["second"] != "block-list log-level" {
+		t.Errorf("have changed %v, want what the second section says, there only", by)
+	}
+	eventually(t, "the second chain's log tells of heads", func() error {
+		heads := p.logs("head")
+		for _, line := range heads {
+			if line["chain"] != "second" {
+				t.Fatalf("have %v: the first chain's level has changed, too", line)
+			}
+		}
+		if len(heads) == 0 {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	by = hangup(4, "settings reloaded", "changed", "") // back
+	if by["first"] != "" || by["second"] != "block-list log-level" {
+		t.Errorf("have changed %v, want the second section's settings taken back", by)
 	}
 }
 

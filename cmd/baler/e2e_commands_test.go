@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -106,6 +107,9 @@ func TestTheDemoPrintsATable(t *testing.T) {
 	if code := p.wait(t); code != exitOK {
 		t.Fatalf("have exit code %d, want %d", code, exitOK)
 	}
+	if url := regexp.MustCompile(`Live page while it runs: http://127\.0\.0\.1:\d+\n`); !url.MatchString(p.stderr.String()) {
+		t.Errorf("have no address of the page in %s", p.stderr.String())
+	}
 	for _, want := range []string{"0.8", "accepted", "included", "bundles", "profit"} {
 		if !strings.Contains(strings.ToLower(p.stdout.String()), want) {
 			t.Errorf("have the table\n%s\nwant %q in it", p.stdout.String(), want)
@@ -167,13 +171,31 @@ func TestALoadOnADevelopmentStack(t *testing.T) {
 		})
 	}
 	checkMetrics(t, report, 12)
-	p := startProgram(t, nil, "top", "--once", "--admin-url", report.AdminURL)
+	printed := func(command string) (env, args []string) { // as dev says it is to be typed
+		_, line, found := strings.Cut(dev.stdout.String(), command)
+		if !found {
+			t.Fatalf("dev does not print %q", command)
+		}
+		line, _, _ = strings.Cut(line, "\n")
+		return []string{"BALER_ADMIN_TOKEN=" + report.AdminToken}, strings.Fields(strings.TrimPrefix(command, "baler ") + line)
+	}
+	_, args := printed("baler top")
+	p := startProgram(t, nil, append(args, "--once")...)
 	code, mined := p.wait(t), 0
 	if _, text, found := strings.Cut(p.stdout.String(), "   mined "); found {
 		_, _ = fmt.Sscan(text, &mined) // 0 is too few
 	}
 	if code != exitOK || mined < 12 {
 		t.Errorf("top: have exit code %d, %d mined, want %d and at least 12 in\n%s", code, mined, exitOK, p.stdout.String())
+	}
+	env, args := printed("baler admin drain")
+	p = startProgram(t, nil, args...)
+	if code := p.wait(t); code != exitFailed || !strings.Contains(p.stderr.String(), "401") {
+		t.Errorf("drain without the token: have exit code %d and %s", code, p.stderr.String())
+	}
+	p = startProgram(t, env, args...)
+	if code := p.wait(t); code != exitOK || !strings.Contains(p.stdout.String(), report.Signers[0]+" is free") {
+		t.Errorf("drain: have exit code %d and %s", code, p.stdout.String())
 	}
 	if code := dev.stop(t, os.Interrupt); code != exitOK {
 		t.Errorf("have exit code %d after SIGINT, want %d", code, exitOK)

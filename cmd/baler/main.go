@@ -41,9 +41,9 @@ type cli struct {
 	Whatif   whatifCommand  `cmd:"" help:"Replay what bundles were chosen from under other fee policies, and print what they would have earned."`
 	Settings configCommand  `cmd:"" name:"config" help:"Look at the settings of 'baler node'."`
 
-	Probe      probeCommand              `cmd:"" help:"Ask a running bundler's probe, and end with exit code 0 if it says yes: for containers without a shell."`
-	Top        topCommand                `cmd:"" help:"Show the bundle senders and the mempool of a running bundler, live in the terminal."`
-	Completion kongcompletion.Completion `cmd:"" help:"Print how to turn on completion of commands and flags in this shell."`
+	Probe      probeCommand      `cmd:"" help:"Ask a running bundler's probe, and end with exit code 0 if it says yes: for containers without a shell."`
+	Top        topCommand        `cmd:"" help:"Show the bundle senders and the mempool of a running bundler, live in the terminal."`
+	Completion completionCommand `cmd:"" help:"Print how to turn on completion of commands and flags in this shell."`
 
 	Replay replayCommand `cmd:"" help:"Print a journal as a timeline, and repeat it through the machine."`
 }

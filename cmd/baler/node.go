@@ -43,8 +43,8 @@ func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console
 	if redis != nil {
 		defer func() { _ = redis.Close() }()
 	}
-	if c.Store == storeRedis && redis == nil {
-		return badSetting("--store: redis needs --redis_url")
+	if err := c.keeps(); err != nil {
+		return err
 	}
 	log := c.Log.logger(out)
 	client, heads, err := c.dial(ctx, log)
@@ -83,6 +83,14 @@ func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console
 		return err
 	}
 	return errors.Join(life(keep), keep.store.Close())
+}
+
+// keeps refuses a store that the settings do not say enough of.
+func (c *nodeCommand) keeps() error {
+	if c.Store == storeRedis && !c.Leases.leased() {
+		return badSetting("--store: redis needs --redis_url")
+	}
+	return nil
 }
 
 // keys opens the keys that may get a bundle sender. Of leased keys that is any, so many at a time as the settings say.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"syscall"
 
 	"baler/edge"
 	"baler/node"
@@ -18,7 +20,7 @@ import (
 
 // adminSettings are the operators' listener: metrics, probes and the calls of operators, on a port of their own.
 type adminSettings struct {
-	AdminAddr     string   `help:"Address of the operators' server. Empty: there is none; in dev it is on a free port of the loopback address." name:"admin-addr" placeholder:"ADDRESS"`
+	AdminAddr     string   `help:"Address of the operators' server. Empty: there is none; in dev it is on 127.0.0.1:3001, or on a free port if that is taken." name:"admin-addr" placeholder:"ADDRESS"`
 	AdminToken    string   `help:"Token that proves that a caller is an operator. Better given as BALER_ADMIN_TOKEN. In dev a random one, printed at the start." name:"admin-token" placeholder:"TOKEN" secret:""`
 	AdminVhosts   []string `help:"Names accepted in the Host header of the operators' server, besides IP addresses. Default: localhost." name:"admin-vhosts" placeholder:"NAME"`
 	AdminTLSCert  string   `help:"Certificate of the operators' server, PEM." name:"admin-tls-cert" placeholder:"FILE"`
@@ -26,7 +28,12 @@ type adminSettings struct {
 	AdminClientCA string   `help:"Whoever has a certificate of these authorities is an operator, PEM." name:"admin-client-ca" placeholder:"FILE"`
 	AdminDebug    bool     `help:"Serve the debug_bundler methods to operators." name:"admin-debug"`
 	AdminPprof    bool     `help:"Serve Go's profiles to operators, below /debug/pprof/." name:"admin-pprof"`
+
+	fallback string `kong:"-"` // address that is used if AdminAddr is taken; empty: none
 }
+
+// usualOperators is where the commands for operators look for a bundler, and where one for development has its page.
+const usualOperators = "127.0.0.1:3001"
 
 // minTokenLength is the least length of a token that nobody guesses.
 const minTokenLength = 16
@@ -41,6 +48,9 @@ func (s adminSettings) server(ctx context.Context, log *slog.Logger) (*edge.Serv
 		return nil, nil, err
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.AdminAddr)
+	if errors.Is(err, syscall.EADDRINUSE) && s.fallback != "" {
+		listener, err = (&net.ListenConfig{}).Listen(ctx, "tcp", s.fallback)
+	}
 	if err != nil {
 		return nil, nil, badSetting("--admin_addr: %w", err)
 	}
@@ -55,7 +65,7 @@ func (s adminSettings) server(ctx context.Context, log *slog.Logger) (*edge.Serv
 
 // check looks at the settings without taking the port.
 func (s adminSettings) check() error {
-	if s.AdminAddr == "" && (s.AdminToken != "" || s.AdminTLSCert != "" || s.AdminClientCA != "" || s.AdminDebug || s.AdminPprof) {
+	if s.AdminAddr == "" && (s.AdminToken != "" || s.AdminTLSCert != "" || s.AdminClientCA != "" || len(s.AdminVhosts) > 0 || s.AdminDebug || s.AdminPprof) {
 		return badSetting("--admin_addr is missing: other settings of the operators' server are given")
 	}
 	if s.AdminToken != "" && len(s.AdminToken) < minTokenLength {
@@ -126,7 +136,7 @@ func (s adminSettings) url(listener net.Listener) string {
 // forDevelopment turns the operators' server on, with a token of its own if none is given.
 func (s *adminSettings) forDevelopment() {
 	if s.AdminAddr == "" {
-		s.AdminAddr = "127.0.0.1:0"
+		s.AdminAddr, s.fallback = usualOperators, "127.0.0.1:0"
 	}
 	if s.AdminToken == "" {
 		s.AdminToken = edge.RandomToken()

@@ -63,9 +63,6 @@ func (s relaySettings) senders(chainID uint64, client txsender.Caller, log *slog
 	}
 	out := relays{usual: usual, usualPrivate: private(config.Kind)}
 	if s.RacedTxSenderKind == noRacedSender {
-		if len(s.RacedTxSenderURL) > 0 {
-			return relays{}, badSetting("--raced_tx_sender_url: have %d without --raced_tx_sender_kind", len(s.RacedTxSenderURL))
-		}
 		return out, nil
 	}
 	config = s.config(txsender.Kind(s.RacedTxSenderKind), s.RacedTxSenderURL, chainID, client, health, log)

@@ -24,8 +24,8 @@ func (s traceSettings) start(ctx context.Context) (*telemetry.Traces, error) {
 	if s.OTLPEndpoint == "" {
 		return nil, nil
 	}
-	if s.TraceShare < 0 || s.TraceShare > 1 {
-		return nil, badSetting("--trace_share: have %g, want 0 to 1", s.TraceShare)
+	if err := s.check(); err != nil {
+		return nil, err
 	}
 	options := []otlptracehttp.Option{otlptracehttp.WithEndpointURL(s.OTLPEndpoint)}
 	if s.OTLPAuthorization != "" {
@@ -36,6 +36,13 @@ func (s traceSettings) start(ctx context.Context) (*telemetry.Traces, error) {
 		return nil, badSetting("--otlp_endpoint: %w", err)
 	}
 	return telemetry.NewTraces(exporter, s.TraceShare, time.Now), nil
+}
+
+func (s traceSettings) check() error {
+	if s.TraceShare < 0 || s.TraceShare > 1 {
+		return badSetting("--trace_share: have %g, want 0 to 1", s.TraceShare)
+	}
+	return nil
 }
 
 // endTraces ends them once the context has ended. That a collector does not listen stops nobody.
