@@ -340,6 +340,7 @@ func (r *Run) evm(hooks *tracing.Hooks) (*vm.EVM, func()) {
 	// NoBaseFee lets a message without fees through; the BASEFEE opcode and messages with fees are not affected.
 	machine := vm.NewEVM(block, db, r.view.source.cfg, vm.Config{Tracer: hooks, NoBaseFee: true})
 	machine.SetJumpDestCache(r.view.source.jumpDests)
+	machine.SetPrecompiles(r.view.source.contracts.of(r.rules))
 	machine.SetTxContext(r.tx)
 	r.machine = machine
 	release := context.AfterFunc(r.reader.ctx, machine.Cancel)

@@ -80,6 +80,7 @@ type Source struct {
 	code      *lru.SizeConstrainedCache[common.Hash, []byte]
 	codeAt    *lru.Cache[common.Address, codeSighting]
 	jumpDests *jumpDests
+	contracts *precompiles
 
 	mu    sync.Mutex
 	views lru.BasicLRU[common.Hash, *View]
@@ -102,6 +103,7 @@ func NewSource(node Node, cfg *params.ChainConfig, opts Options) *Source {
 		code:      lru.NewSizeConstrainedCache[common.Hash, []byte](opts.CodeBytes),
 		codeAt:    lru.NewCache[common.Address, codeSighting](100_000),
 		jumpDests: &jumpDests{lru.NewCache[common.Hash, vm.BitVec](2_000)},
+		contracts: newPrecompiles(),
 		views:     lru.NewBasicLRU[common.Hash, *View](opts.Views),
 	}
 	s.loader.off.Store(opts.NoLoader)
