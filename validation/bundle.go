@@ -102,7 +102,7 @@ func (w *wholeBundle) prefetch(ctx context.Context) error {
 		all.account(aggregator)
 	}
 	for _, op := range w.Ops {
-		if e := w.v.memo.get(memoKey(w.EntryPoint, op)); e != nil {
+		if e := w.v.memo.get(w.v.memo.key(w.EntryPoint, op)); e != nil {
 			all.join(guess{e.reads})
 		}
 		all.join(w.v.guess(w.EntryPoint, op))

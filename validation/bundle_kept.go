@@ -17,7 +17,7 @@ func (w *wholeBundle) second(run bundleRun, at int) *Result {
 	if run.trace.perOp[at].accountOutput == nil {
 		return nil
 	}
-	e := w.v.memo.get(memoKey(w.EntryPoint, w.Ops[w.left[at]]))
+	e := w.v.memo.get(w.v.memo.key(w.EntryPoint, w.Ops[w.left[at]]))
 	if e == nil {
 		return nil
 	}

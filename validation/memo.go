@@ -28,6 +28,7 @@ const (
 	maxMemos     = 20_000    // operations remembered
 	maxMemoReads = 1_000     // values one of them may depend on
 	memoBudget   = 1_000_000 // values all of them together may depend on
+	maxContent   = 16 << 10  // bytes of an operation whose buffer is used again
 )
 
 // memo is safe for concurrent use and bounded.
@@ -37,6 +38,8 @@ type memo struct {
 	reads int
 
 	next atomic.Pointer[nextBlock] // at the head seen last
+
+	contents sync.Pool // of *[]byte, to put operations together in
 
 	hits, misses, stale atomic.Uint64
 }
@@ -104,10 +107,13 @@ func (m *memo) forget() {
 	m.reads = 0
 }
 
-// memoKey identifies an operation by all of its content, the signature included, at an EntryPoint.
-func memoKey(ep entrypoint.EntryPoint, op *userop.UserOperation) common.Hash {
-	content := make([]byte, 0, op.ABISize()+256)
-	content = append(content, byte(op.Version), byte(ep.Version))
+// key identifies an operation by all of its content, the signature included, at an EntryPoint.
+func (m *memo) key(ep entrypoint.EntryPoint, op *userop.UserOperation) common.Hash {
+	buffer, ok := m.contents.Get().(*[]byte)
+	if !ok {
+		buffer = new([]byte)
+	}
+	content := append((*buffer)[:0], byte(op.Version), byte(ep.Version))
 	content = append(content, ep.Address[:]...)
 	content = op.AppendABI(content)
 	if auth := op.Authorization; auth != nil {
@@ -117,7 +123,12 @@ func memoKey(ep entrypoint.EntryPoint, op *userop.UserOperation) common.Hash {
 		}
 		content = append(content, auth.Address[:]...)
 	}
-	return sha256.Sum256(content)
+	sum := sha256.Sum256(content)
+	if cap(content) <= maxContent {
+		*buffer = content
+		m.contents.Put(buffer)
+	}
+	return sum
 }
 
 // Prepare reads all that the second validations of the operations depend on, in one round trip for all of them: what
@@ -131,7 +142,7 @@ func (v *Validator) Prepare(ctx context.Context, head *types.Header, ep entrypoi
 	known := make(map[*userop.UserOperation]*memory, len(ops))
 	sets := make([]*evm.ReadSet, 0, len(ops)+1)
 	for _, op := range ops {
-		if e := v.memo.get(memoKey(ep, op)); e != nil {
+		if e := v.memo.get(v.memo.key(ep, op)); e != nil {
 			known[op] = e
 			sets = append(sets, e.reads)
 			for addr := range e.reads.Accounts {

@@ -71,7 +71,7 @@ type Options struct {
 // the *rejection.Rejection; any other error is not about the operation.
 func (v *Validator) Validate(ctx context.Context, head *types.Header, ep entrypoint.EntryPoint, op *userop.UserOperation, opts Options) (*Result, error) {
 	view := v.source.View(head)
-	key := memoKey(ep, op)
+	key := v.memo.key(ep, op)
 	if res, err := v.recall(ctx, view, key, ep, op, opts); res != nil || err != nil {
 		return res, err
 	}
