@@ -185,6 +185,7 @@ func (n *Node) tell(log *types.Log, mined entrypoint.UserOperationEvent, ours *p
 		BlockNumber: log.BlockNumber, BlockHash: log.BlockHash, TransactionHash: log.TxHash,
 	}}
 	if ours != nil {
+		n.validator.inner.Settled(ours.EntryPoint, ours.Op)
 		record.op = ours.Op
 		n.config.Boundary("operation mined")
 	}

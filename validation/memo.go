@@ -84,10 +84,7 @@ func (m *memo) put(key common.Hash, e *memory) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if old, ok := m.kept.Peek(key); ok {
-		m.reads -= old.reads.Len()
-		m.kept.Remove(key)
-	}
+	m.dropLocked(key)
 	for m.kept.Len() >= maxMemos || m.reads+e.reads.Len() > memoBudget {
 		_, old, ok := m.kept.RemoveOldest()
 		if !ok {
@@ -97,6 +94,24 @@ func (m *memo) put(key common.Hash, e *memory) {
 	}
 	m.kept.Add(key, e)
 	m.reads += e.reads.Len()
+}
+
+// Settled says that the operation is mined: what is remembered of it makes room. If a reorg brings it back, it is run again.
+func (v *Validator) Settled(ep entrypoint.EntryPoint, op *userop.UserOperation) {
+	v.memo.drop(v.memo.key(ep, op))
+}
+
+func (m *memo) drop(key common.Hash) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.dropLocked(key)
+}
+
+func (m *memo) dropLocked(key common.Hash) {
+	if old, ok := m.kept.Peek(key); ok {
+		m.reads -= old.reads.Len()
+		m.kept.Remove(key)
+	}
 }
 
 // forget drops all that is remembered.

@@ -88,6 +88,23 @@ func TestMemoAndTheBlock(t *testing.T) {
 	}
 }
 
+// What is mined need not be remembered. A reorg may bring it back: then it is run again.
+func TestAMinedOperationIsForgotten(t *testing.T) {
+	f := newFixture(t, validation.Config{})
+	op := f.sign(f.op(f.deployed(userop.V08, 1)))
+	for _, want := range []validation.MemoStats{{Misses: 1}, {Misses: 1, Hits: 1}, {Misses: 2, Hits: 1}} {
+		if want.Misses == 2 {
+			f.v.Settled(entrypoint.Canonical(userop.V08), op)
+		}
+		if _, err := f.validate(op); err != nil {
+			t.Fatal(err)
+		}
+		if have := f.v.MemoStats(); have != want {
+			t.Fatalf("have %+v, want %+v", have, want)
+		}
+	}
+}
+
 // A base fee that has risen over what an operation pays ends its memo.
 func TestMemoAndTheBaseFee(t *testing.T) {
 	f := newFixture(t, validation.Config{})
