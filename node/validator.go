@@ -89,6 +89,9 @@ func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, d pr
 	result, err := v.inner.ValidateBundle(ctx, head, validation.Bundle{
 		EntryPoint: d.EntryPoint, Ops: d.Ops, Groups: d.Groups, Beneficiary: d.Beneficiary, Fees: d.Fees, Authorizations: d.Authorizations,
 	})
+	if errors.Is(err, validation.ErrBundleGas) {
+		return &proposer.BundleValidation{OutOfGas: true}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -26,7 +26,8 @@ type chooser struct {
 	required gas.Fees
 
 	maxOps    int
-	gasLeft   uint64
+	gasLeft   uint64     // of what operations may use at most
+	gasCap    uint64     // of a transaction; 0: none
 	gasReason SkipReason // GasLimitReached, or BudgetReached or BalanceReached if one of those is what limits
 	bytesLeft uint64
 	context   uint64                         // bytes of contexts in the bundle
@@ -107,15 +108,6 @@ func affordableGas(balance uint256.Int, fees gas.Fees) uint64 {
 	return units.Uint64()
 }
 
-// limit is the most gas the bundle may have.
-func (c *chooser) limit() uint64 {
-	limit := c.gasLeft
-	for _, op := range c.ops {
-		limit += op.gas
-	}
-	return limit
-}
-
 // filter drops what is excluded, deferred or pays less than required, and returns the rest.
 func (c *chooser) filter(candidates []*pool.Operation, req Request) []*pool.Operation {
 	var paying []*pool.Operation
@@ -178,6 +170,8 @@ func (c *chooser) room(op *pool.Operation) (s Skip, ends bool) {
 		return Skip{Reason: SenderInBundle, About: op.Op.Sender}, false
 	case len(c.ops) >= c.maxOps:
 		return numbers(BundleFull, uint64(len(c.ops))+1, uint64(c.maxOps)), true
+	case ok && c.oversized(op, units):
+		return numbers(GasLimitReached, units, c.gasCap), false
 	case !ok || units > c.gasLeft:
 		// The best paying one that fits no bundle, not even an empty one, would keep out all behind it for ever.
 		return numbers(c.gasReason, units, c.gasLeft), ends && (len(c.ops) > 0 || c.gasReason != GasLimitReached)

@@ -106,6 +106,7 @@ type fakeValidator struct {
 	dataFee     uint256.Int
 	dataGas     uint64
 	lossWith    common.Address // a bundle with its operation earns nothing
+	most        int            // operations in a bundle that does not run out of gas; 0: any number
 
 	validated []common.Address
 	ahead     []uint64
@@ -137,6 +138,9 @@ func (f *fakeValidator) ValidateBundle(_ context.Context, _ *types.Header, d Dra
 		if bad := f.badSum[g.Aggregator]; bad != nil && bad(d) {
 			return &BundleValidation{BadSignatures: g.Aggregator}, nil
 		}
+	}
+	if f.most > 0 && len(ops) > f.most {
+		return &BundleValidation{OutOfGas: true}, nil
 	}
 	var senders []common.Address
 	res := new(BundleValidation)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"slices"
 
@@ -147,7 +148,7 @@ func (p *Proposer) build(ctx context.Context, req Request, ep entrypoint.EntryPo
 	}
 	c := newChooser(&p.config, req.Head, required, fees, req.Balance)
 	if req.GasCap > 0 {
-		c.gasLeft = min(c.gasLeft, req.GasCap)
+		c.capAt(req.GasCap, p.tight)
 	}
 	if req.MaxOps > 0 {
 		c.maxOps = min(c.maxOps, req.MaxOps)
@@ -281,9 +282,14 @@ func (p *Proposer) settle(ctx context.Context, req Request, ep entrypoint.EntryP
 			}
 			continue
 		}
+		if res.OutOfGas {
+			p.tight.learn(c.limit(), c.sum())
+			c.cutBack(c.limit() / outOfGasKeeps * (outOfGasKeeps + 1))
+			continue
+		}
 		bundle, err := p.assemble(req, draft, c, fees, res)
-		if errors.Is(err, gas.ErrGasCap) {
-			c.shorten()
+		if over, ok := errors.AsType[*tooLarge](err); ok {
+			c.cutBack(over.have)
 			continue
 		}
 		if err != nil {
@@ -304,6 +310,9 @@ func (p *Proposer) settle(ctx context.Context, req Request, ep entrypoint.EntryP
 	}
 	return built{reason: emptyReason(c)}, nil
 }
+
+// outOfGasKeeps is how many operations stay for each that is left out of a bundle that ran out of gas: by how much is not known.
+const outOfGasKeeps = 7
 
 // assemble turns the chosen operations and what their run measured into a bundle.
 func (p *Proposer) assemble(req Request, d *Draft, c *chooser, fees gas.Fees, res *BundleValidation) (*Bundle, error) {
@@ -326,10 +335,14 @@ func (p *Proposer) assemble(req Request, d *Draft, c *chooser, fees gas.Fees, re
 		MeasuredCalls:  res.CallGas,
 		MarginPercent:  p.config.GasMarginPercent,
 		DataGas:        res.DataGas,
-		Cap:            c.limit(),
+		Cap:            math.MaxUint64,
 	}.GasLimit()
 	if err != nil {
 		return nil, fmt.Errorf("bundle of %d operations: %w", len(ops), err)
+	}
+	p.tight.learn(limit, c.sum())
+	if most := c.limit(); limit > most {
+		return nil, &tooLarge{limit, most}
 	}
 	b.GasLimit = limit
 	b.ExpectedCost = gas.Cost(b.ExpectedGasUsed, fees.EffectivePrice(req.BaseFee))

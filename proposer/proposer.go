@@ -96,6 +96,8 @@ type BundleValidation struct {
 	Failed []Failure
 	// BadSignatures is an aggregator that refuses the signature of a group; zero: none.
 	BadSignatures common.Address
+	// OutOfGas says that the bundle needs more gas than a transaction may have: no operation's fault, and the rest is not known.
+	OutOfGas bool
 
 	ExecutionGas uint64      // by the EntryPoint's call: no intrinsic gas, no refund taken off
 	CallGas      uint64      // the part of it used by the operations' own execution and postOp
@@ -295,7 +297,7 @@ type Config struct {
 	PriorityFeeMode            gas.PriorityFeeMode
 
 	Packing      Packing
-	MaxBundleGas uint64 // most gas of a bundle transaction
+	MaxBundleGas uint64 // most gas of the operations of a bundle by their limits, and of a transaction
 	// MaxBlockSharePercent is the most of a block's gas limit a bundle may take; 0: not limited.
 	MaxBlockSharePercent uint64
 	MaxBundleSize        int    // most operations of a bundle
@@ -330,7 +332,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		BaseFeeOverheadPercent: 27,
-		MaxBundleGas:           1 << 24, // EIP-7825: the most a transaction may have on Osaka chains
+		MaxBundleGas:           25_000_000,
 		MaxBlockSharePercent:   75,
 		MaxBundleSize:          128,
 		MaxBundleBytes:         126 << 10, // nodes refuse transactions over 128 KiB
@@ -352,6 +354,7 @@ type Proposer struct {
 	config    Config
 	passed    map[common.Address]int
 	starved   *starved
+	tight     tightness
 }
 
 // New returns a proposer.

@@ -83,7 +83,7 @@ type proposerSettings struct {
 	MinPriorityFeePerGas             string `help:"Least priority fee of a bundle, in wei per gas. Default: the chain's." placeholder:"WEI"`
 	MaxPriorityFeePerGas             uint64 `help:"Most that the oracle may suggest, in wei per gas; 0: no limit." default:"100000000000"`
 	MaxBundleSize                    int    `help:"Most operations of a bundle." default:"128"`
-	MaxBundleGas                     uint64 `help:"Most gas of a bundle." default:"16777216"`
+	MaxBundleGas                     uint64 `help:"Most gas that the operations of a bundle may use together, by their limits. Its transaction never has more than the chain allows (EIP-7825), whatever this is." default:"25000000"`
 	MaxBundleBytes                   uint64 `help:"Most bytes of a bundle's calldata (MAX_BUNDLE_SIZE of ERC-7562)." default:"262144"`
 	MaxBundleContextSize             uint64 `help:"Most bytes of all paymasters' contexts in a bundle (MAX_BUNDLE_CONTEXT_SIZE)." default:"65536"`
 	MaxTransactionBytes              uint64 `help:"Most bytes of calldata that nodes take in a transaction: they refuse transactions over 128 KiB." default:"129024"`

@@ -19,7 +19,7 @@ type whatifCommand struct {
 	BundleBaseFeeOverheadPercent     uint64   `help:"Added to the next base fee for the bundle's max fee, in percent." default:"27"`
 	BundlePriorityFeeOverheadPercent uint64   `help:"Added to the oracle's priority fee, in percent." default:"0"`
 	MaxBundleSize                    int      `help:"Most operations of a bundle." default:"128"`
-	MaxBundleGas                     uint64   `help:"Most gas of a bundle." default:"16777216"`
+	MaxBundleGas                     uint64   `help:"Most gas that the operations of a bundle may use together, by their limits." default:"25000000"`
 }
 
 // Run prints a row for what was, and one for each policy.
