@@ -16,6 +16,7 @@ const (
 	ruleFile      = "../deploy/prometheus/baler.rules.yml"
 	ruleStories   = "../deploy/prometheus/baler.rules.test.yml"
 	dashboardFile = "../deploy/grafana/baler.json"
+	runbook       = "../docs/operations.md"
 )
 
 func TestTheRulesAreSoundAndFireWhenTheyShould(t *testing.T) {
@@ -37,6 +38,43 @@ func TestTheRulesAreSoundAndFireWhenTheyShould(t *testing.T) {
 	}
 	checkNames(t, ruleFile, rules)
 	checkNames(t, ruleStories, stories)
+}
+
+// Whoever is woken by an alert finds what to do about it, and every entry of the runbook is that of an alert.
+func TestEveryAlertHasItsEntryInTheRunbook(t *testing.T) {
+	t.Parallel()
+	book, told := make(map[string]int), make(map[string]bool)
+	_, entries, found := strings.Cut(read(t, runbook), "\n## Alerts\n")
+	if !found {
+		t.Fatal("the runbook has no section of alerts")
+	}
+	entries, _, _ = strings.Cut(entries, "\n## ")
+	headings := regexp.MustCompile(`(?m)^### (\w+)$`).FindAllStringSubmatchIndex(entries, -1)
+	for i, at := range headings {
+		end := len(entries)
+		if i+1 < len(headings) {
+			end = headings[i+1][0]
+		}
+		book[entries[at[2]:at[3]]] = len(strings.TrimSpace(entries[at[1]:end]))
+	}
+	for rule := range strings.SplitSeq(read(t, ruleFile), "- alert: ") {
+		link := regexp.MustCompile(`runbook_url: docs/operations\.md#(\w+)\n`).FindStringSubmatch(rule)
+		name, _, _ := strings.Cut(rule, "\n")
+		switch {
+		case strings.HasPrefix(name, "groups:"): // before the first
+		case link == nil || link[1] != strings.ToLower(name):
+			t.Errorf("%s has no link to its entry, #%s", name, strings.ToLower(name))
+		case book[name] < 100:
+			t.Errorf("%s has %d bytes in the runbook, want what to do", name, book[name])
+		default:
+			told[name] = true
+		}
+	}
+	for name := range book {
+		if !told[name] {
+			t.Errorf("the runbook tells of %s, which is no alert", name)
+		}
+	}
 }
 
 // dashboardPart is what a dashboard's JSON has of queries, at any depth.

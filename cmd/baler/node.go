@@ -26,6 +26,8 @@ type nodeCommand struct {
 
 // Run runs until the context ends.
 func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
+	signals, stopSignals := hangups(out)
+	defer stopSignals()
 	var keep kept
 	keys, err := c.keys(ctx)
 	if err != nil {
@@ -72,7 +74,7 @@ func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console
 		if err != nil {
 			return err
 		}
-		b.watchReload(out, parsed, keys, log)
+		b.watchReload(signals, out, parsed, keys, log)
 		log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
 		return b.wait()
 	}

@@ -26,18 +26,34 @@ type reloader struct {
 	log     *slog.Logger
 }
 
-// watch reloads with each SIGHUP until the bundler has stopped.
-func (r *reloader) watch(ctx context.Context) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP)
-	defer signal.Stop(signals)
-	for {
+// hangups are the SIGHUPs that a process gets from now on. One that comes while nothing is served yet (it starts, or stands by) waits in
+// the channel until there is something to take new settings into.
+func hangups(out console) (signals chan os.Signal, stop func()) {
+	signals = make(chan os.Signal, 1)
+	if out.args != nil {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	return signals, func() { signal.Stop(signals) }
+}
+
+// watch reloads with each SIGHUP until the bundler has stopped. If there were any, the next bundler of this process, which begins with the
+// settings of the start, reads them too.
+func (r *reloader) watch(ctx context.Context, signals chan os.Signal) {
+	for reloaded := false; ; {
 		select {
 		case <-ctx.Done():
+			if reloaded {
+				select {
+				case signals <- syscall.SIGHUP:
+				default: // there is one
+				}
+			}
 			return
 		case <-signals:
 			if err := r.reload(ctx); err != nil {
 				r.log.Error("settings not reloaded; the old ones stay", "err", err)
+			} else {
+				reloaded = true
 			}
 		}
 	}
@@ -114,13 +130,13 @@ func addressesOf(keys []signer.Signer) []common.Address {
 }
 
 // watchReload runs a reloader as long as the bundler runs.
-func (b *bundler) watchReload(out console, parsed *kong.Context, keys []signer.Signer, log *slog.Logger) {
+func (b *bundler) watchReload(signals chan os.Signal, out console, parsed *kong.Context, keys []signer.Signer, log *slog.Logger) {
 	if out.args == nil {
 		return
 	}
 	r := &reloader{args: out.args, now: settingsOf(parsed), level: out.level, bundler: b, keys: addressesOf(keys), log: log}
 	b.group.Go(owned(b.ctx, "settings", func(ctx context.Context) error {
-		r.watch(ctx)
+		r.watch(ctx, signals)
 		return nil
 	}))
 }

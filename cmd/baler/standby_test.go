@@ -40,6 +40,7 @@ func TestAStandbyTakesThePoolOver(t *testing.T) {
 			b := leasingNode(t, chain, log.node(t, chain, "b"), server.Addr, "--store=redis")
 			awaitLog(t, b, "this process stands by", 1)
 			checkStandsBy(t, b)
+			b.signal(t, syscall.SIGHUP) // it goes on, and reads its settings again once it serves
 			accounts := w.deployedAccounts(t, userop.V07, 12)
 			before := w.sendOneEach(t, accounts[:2])
 			w.checkOnceEach(t, before)
@@ -52,6 +53,7 @@ func TestAStandbyTakesThePoolOver(t *testing.T) {
 			began := time.Now()
 			w.reach(t, urlOf(t, b))
 			t.Logf("served again after %s", time.Since(began).Round(10*time.Millisecond))
+			awaitLog(t, b, "settings reloaded", 1)
 			for _, hash := range accepted {
 				var known map[string]any
 				w.call(t, &known, "eth_getUserOperationByHash", hash)
