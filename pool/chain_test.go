@@ -118,6 +118,67 @@ func TestReorgBringsBack(t *testing.T) {
 	}
 }
 
+// Two builders' transactions with operations of one sender are in flight again: the sender can be held by one of them only, and
+// what is in the other's transaction is nobody else's all the same.
+func TestReorgLeavesWhatIsInFlightToItsBuilder(t *testing.T) {
+	settle := func(t *testing.T) (p *Pool, a, b *Operation) {
+		p = newPool(t)
+		a, b = operation(1), operation(1, nonce(0, 1), ahead(1))
+		add(t, p, a, b)
+		p.Claim("x", hashes([]*Operation{a}), 110)
+		p.Mined(mined(a, 101))
+		p.Head(head(101, 1001))
+		p.Claim("y", hashes([]*Operation{b}), 110)
+		return p, a, b
+	}
+	for name, reorg := range map[string]func(p *Pool, b *Operation){
+		"the second waits": func(p *Pool, _ *Operation) { p.Reorg(100, 110) },
+		"the second was mined too": func(p *Pool, b *Operation) {
+			p.Mined(mined(b, 102))
+			p.Head(head(102, 1002))
+			p.Reorg(100, 110)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, a, b := settle(t)
+			reorg(p, b)
+			check(t, p)
+			p.Claim("x", hashes([]*Operation{a}), 110) // as its builder does that sends its transaction again
+			for _, builder := range []string{"y", "z"} {
+				wantOps(t, candidates(p, builder, 0))
+			}
+			wantOps(t, p.Claim("y", hashes([]*Operation{a}), 110), a)
+			p.Release("y", hashes([]*Operation{a})) // not its own
+			wantOps(t, candidates(p, "y", 0))
+			p.Release("x", hashes([]*Operation{a}))
+			wantOps(t, candidates(p, "y", 0), a)
+		})
+	}
+	t.Run("until it is mined", func(t *testing.T) {
+		p, a, b := settle(t)
+		p.Reorg(100, 110)
+		p.Mined(mined(a, 101))
+		p.Head(head(101, 1001))
+		wantOps(t, candidates(p, "y", 0), b)
+	})
+	t.Run("until its builder's time is over", func(t *testing.T) {
+		p, a, b := settle(t)
+		p.Reorg(100, 110)
+		p.ExtendClaim("x", hashes([]*Operation{a}), 112)
+		p.ExtendClaim("y", hashes([]*Operation{b}), 120)
+		p.Head(head(112, 1012))
+		wantOps(t, candidates(p, "y", 0))
+		p.Head(head(113, 1013))
+		wantOps(t, candidates(p, "y", 0), a)
+	})
+	t.Run("until its builder is gone", func(t *testing.T) {
+		p, a, _ := settle(t)
+		p.Reorg(100, 110)
+		p.ReleaseAll("x")
+		wantOps(t, candidates(p, "y", 0), a)
+	})
+}
+
 func TestReorgDropsWhatNoLongerFollows(t *testing.T) {
 	p := newPool(t)
 	first, third := operation(1), operation(1, nonce(0, 2))

@@ -85,6 +85,11 @@ func check(t fataler, p *Pool) {
 		}
 	}
 	checkClaims(t, p, tokens, heldTokens)
+	for h, f := range p.flights {
+		if p.tokens[h] != nil || f.builder == "" {
+			t.Fatalf("operation %v is claimed, and in the transaction of another builder %q", h, f.builder)
+		}
+	}
 	checkOrders(t, p, all)
 	for a := range p.standings {
 		_, indexed := p.throttled[a]

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -18,17 +19,38 @@ type claim struct {
 	tokens  int    // hashes held
 }
 
+// flight is an operation in a builder's transaction while another builder holds its sender: after a reorg, if operations of one
+// sender were in two builders' transactions one after the other. It is nobody else's until the builder gives it up.
+type flight struct {
+	builder string
+	until   uint64 // last block number
+}
+
+// flies reports whether an operation is in the transaction of another builder.
+func (p *Pool) flies(hash common.Hash, builder string) bool {
+	f, ok := p.flights[hash]
+	return ok && f.builder != builder
+}
+
+// land forgets that an operation is in a builder's transaction.
+func (p *Pool) land(hash common.Hash, builder string) {
+	if f, ok := p.flights[hash]; ok && f.builder == builder {
+		delete(p.flights, hash)
+	}
+}
+
 func (c *claim) free(builder string) bool { return c.tokens == 0 || c.builder == builder }
 
 // Claim hands operations to a builder until the head passes a block number. It returns the hashes it could not hand
-// over: unknown ones, and those whose sender another builder holds. Claiming again prolongs the claim.
+// over: unknown ones, and those whose sender another builder holds, or that are in its transaction. Claiming again prolongs the
+// claim.
 func (p *Pool) Claim(builder string, hashes []common.Hash, until uint64) (refused []common.Hash) {
 	for _, h := range hashes {
 		e := p.tokens[h]
 		if e == nil {
 			e = p.ops[h]
 		}
-		if e == nil || !e.lane.account.claim.free(builder) {
+		if e == nil || !e.lane.account.claim.free(builder) || p.flies(h, builder) {
 			refused = append(refused, h)
 			continue
 		}
@@ -40,6 +62,10 @@ func (p *Pool) Claim(builder string, hashes []common.Hash, until uint64) (refuse
 // ExtendClaim prolongs a builder's claims until a block number. Hashes it does not hold are returned.
 func (p *Pool) ExtendClaim(builder string, hashes []common.Hash, until uint64) (missing []common.Hash) {
 	for _, h := range hashes {
+		if f, ok := p.flights[h]; ok && f.builder == builder {
+			p.flights[h] = flight{builder, max(f.until, until)}
+			continue
+		}
 		e := p.tokens[h]
 		if e == nil || e.lane.account.claim.builder != builder {
 			missing = append(missing, h)
@@ -54,6 +80,7 @@ func (p *Pool) ExtendClaim(builder string, hashes []common.Hash, until uint64) (
 // Release takes operations back from a builder. Those it does not hold are passed over.
 func (p *Pool) Release(builder string, hashes []common.Hash) {
 	for _, h := range hashes {
+		p.land(h, builder)
 		e := p.tokens[h]
 		if e == nil || e.lane.account.claim.builder != builder {
 			continue
@@ -64,6 +91,9 @@ func (p *Pool) Release(builder string, hashes []common.Hash) {
 
 // ReleaseAll takes everything back from a builder, which is known to be gone.
 func (p *Pool) ReleaseAll(builder string) {
+	for h := range p.flights {
+		p.land(h, builder)
+	}
 	for _, a := range p.held {
 		if a.claim.builder == builder {
 			p.releaseSender(a)
@@ -81,6 +111,7 @@ func (p *Pool) Holder(hash common.Hash) string {
 }
 
 func (p *Pool) claim(e *entry, hash common.Hash, builder string, until uint64) {
+	delete(p.flights, hash) // it is the builder's, or it may have it
 	a := e.lane.account
 	a.claim.builder = builder
 	a.claim.until = max(a.claim.until, until)
@@ -121,6 +152,7 @@ func (p *Pool) releaseSender(a *account) {
 
 // expireClaims frees the senders whose claim ended before the head.
 func (p *Pool) expireClaims() {
+	maps.DeleteFunc(p.flights, func(h common.Hash, f flight) bool { return f.until < p.head.Number || p.ops[h] == nil })
 	for _, a := range p.held {
 		if a.claim.until < p.head.Number {
 			p.releaseSender(a)

@@ -171,8 +171,9 @@ type Pool struct {
 	tails   ranking                    // lanes' last operations, to evict from
 	bytes   uint64
 
-	tokens map[common.Hash]*entry // claims: the hash a builder claimed -> the operation that stands there now
-	held   map[common.Address]*account
+	tokens  map[common.Hash]*entry // claims: the hash a builder claimed -> the operation that stands there now
+	held    map[common.Address]*account
+	flights map[common.Hash]flight // operations in transactions of builders that do not hold their senders
 
 	history history
 }
@@ -258,6 +259,7 @@ func (p *Pool) reset() {
 	p.bytes = 0
 	p.tokens = make(map[common.Hash]*entry)
 	p.held = make(map[common.Address]*account)
+	p.flights = make(map[common.Hash]flight)
 	p.history = newHistory()
 }
 

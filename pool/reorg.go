@@ -144,8 +144,12 @@ func (p *Pool) revive(x departed, builder string, claimUntil uint64) (removed []
 	e := p.newEntry(op)
 	e.arrival = x.arrival
 	p.attach(e)
-	if builder != "" && e.lane.account.claim.free(builder) {
+	switch {
+	case builder == "":
+	case e.lane.account.claim.free(builder):
 		p.claim(e, e.Hash, builder, claimUntil)
+	default:
+		p.flights[e.Hash] = flight{builder, claimUntil}
 	}
 	return removed
 }

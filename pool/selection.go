@@ -32,7 +32,7 @@ func (s Shard) holds(sender common.Address) bool {
 }
 
 // Candidates returns the operations to bundle next, best effective priority fee first, per sender by nonce: valid now,
-// not of a sender another builder holds, one per unstaked sender, and no more of a throttled entity than a bundle may
+// not of a sender another builder holds nor in its transaction, one per unstaked sender, and no more of a throttled entity than a bundle may
 // hold (GREP-020). Operations that pay less than the base fee come last; they are not left out, so that who asks can
 // tell an empty pool from one that is priced out.
 func (p *Pool) Candidates(q Query) []*Operation {
@@ -133,7 +133,7 @@ type selection struct {
 
 func (s *selection) takes(e *entry) bool {
 	sender := e.Op.Sender
-	if !e.lane.account.claim.free(s.query.Builder) || !s.query.Shard.holds(sender) {
+	if !e.lane.account.claim.free(s.query.Builder) || s.pool.flies(e.Hash, s.query.Builder) || !s.query.Shard.holds(sender) {
 		return false
 	}
 	if _, twice := s.senders[sender]; twice && !e.Staked.Sender {
