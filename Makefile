@@ -10,9 +10,10 @@ FUZZ ?= 20000x
 # Which benchmarks run: a regular expression.
 BENCH ?= .
 ARGS ?=
-# How long faults follow each other in the soak, and which script of them.
+# How long faults follow each other in the soak, which script of them, and which faults (a regular expression).
 DURATION ?= 10m
 SEED ?= 1
+FAULTS ?=
 # How many hostile requests `make hostile` sends.
 HOSTILE ?= 1000000
 # Set: measure other bundlers too.
@@ -87,15 +88,20 @@ faults: ## The tests with faults at full size: 4 senders, 500 operations each, o
 fleet: ## Three processes with one pool in Redis: 2,000 operations while a script kills, stops and cuts them off
 	BALER_FAULT_OPS=2000 go test -count=1 -timeout=60m -v -run='TestAFleetInTrouble' ./cmd/baler
 
-soak: ## The bundler under load through a seeded script of faults (DURATION=10m SEED=1)
-	BALER_SOAK=$(DURATION) BALER_SOAK_SEED=$(SEED) go test -count=1 -timeout=48h -v -run='^TestSoak$$' ./cmd/baler
+soak: ## The bundler under load through a seeded script of faults (DURATION=10m SEED=1 FAULTS=reorg for some)
+	BALER_SOAK=$(DURATION) BALER_SOAK_SEED=$(SEED) BALER_SOAK_FAULTS='$(FAULTS)' go test -count=1 -timeout=48h -v -run='^TestSoak$$' ./cmd/baler
 
 ##@ Measure
-.PHONY: bench gobench
-bench: build ## The whole program under load, beside Alto with PEERS=1 (ARGS="--scenarios burst --signers 4")
+.PHONY: bench bench-programs report gobench
+bench: bench-programs ## The whole program under load, beside Alto with PEERS=1 (ARGS="--scenarios burst --signers 4")
+	bin/bench $(if $(PEERS),--alto test/bench/alto) $(ARGS)
+
+report: bench-programs ## Measure what docs/benchmarks.md shows of load and growth, and write its tables and plots (13 minutes with PEERS=1)
+	bin/bench report $(if $(PEERS),--alto test/bench/alto) $(ARGS)
+
+bench-programs: build
 	go build -o bin/bench ./test/bench
 	$(if $(PEERS),cd test/bench/alto && npm ci --no-audit --no-fund --loglevel=error)
-	bin/bench $(if $(PEERS),--alto test/bench/alto) $(ARGS)
 
 gobench: ## Go benchmarks with allocations (BENCH=Validate for some)
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...

@@ -144,20 +144,12 @@ func (r *run) fund(ctx context.Context, accounts []*account) error {
 	for i, a := range accounts {
 		addresses[i] = a.address
 	}
-	payer := payer{node: ethclient.NewClient(r.node.Client), key: r.cfg.FundingKey, chainID: new(big.Int).SetUint64(r.chainID)}
-	if err := payer.begin(ctx, r.fees.get); err != nil {
-		return err
-	}
 	calls := make([]innerCall, len(addresses))
 	for i, address := range addresses {
 		calls[i] = innerCall{to: address, value: each}
 	}
 	const most = 200 // transfers in one transaction: below 16.7 million gas, EIP-7825's limit
-	hashes, err := payer.payAll(ctx, r.cfg.Multicall3, calls, most)
-	if err != nil {
-		return err
-	}
-	return r.awaitTransactions(ctx, hashes)
+	return r.call(ctx, calls, most)
 }
 
 // payer sends transactions from the funding key, one nonce after the other.

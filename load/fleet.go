@@ -27,12 +27,17 @@ type FleetConfig struct {
 	FundingKey     *ecdsa.PrivateKey
 	FundPerAccount *uint256.Int // wei
 	Multicall3     common.Address
+
+	// Outfit is a call that Multicall3 makes once for each account, such as a transfer of tokens that it has; nil: none.
+	Outfit func(account common.Address) (to common.Address, data []byte)
 }
 
-// Fleet is a row of deployed accounts with money. Their operations are all of one shape (a transfer of one wei), with gas
-// limits and fees that were chosen before, so that making one costs its signature only: for measurements in which the
-// client must not be what is measured. Its methods are not safe for concurrent use, except on different accounts.
+// Fleet is a row of deployed accounts with money. Their operations are all of one shape (a transfer of one wei, or what Call
+// says), with gas limits and fees that were chosen before, so that making one costs its signature only: for measurements
+// in which the client must not be what is measured. Its methods are not safe for concurrent use, except on different accounts.
 type Fleet struct {
+	// Call returns the call data of the operation of an account with a nonce; nil: a transfer of one wei.
+	Call func(account common.Address, nonce uint64) []byte
 	// Limits and fees of every operation that is made from now on.
 	PreVerificationGas, VerificationGasLimit, CallGasLimit uint64
 	MaxFeePerGas, MaxPriorityFeePerGas                     uint256.Int
@@ -72,6 +77,11 @@ func NewFleet(ctx context.Context, cfg FleetConfig) (*Fleet, error) {
 	if err := r.fund(ctx, accounts); err != nil {
 		return nil, fmt.Errorf("fund accounts: %w", err)
 	}
+	if cfg.Outfit != nil {
+		if err := r.outfit(ctx, accounts, cfg.Outfit); err != nil {
+			return nil, fmt.Errorf("fit accounts out: %w", err)
+		}
+	}
 	return &Fleet{
 		target: cfg.Target, chainID: r.chainID, accounts: accounts, to: crypto.PubkeyToAddress(cfg.FundingKey.PublicKey),
 	}, nil
@@ -88,11 +98,27 @@ func (r *run) deploy(ctx context.Context, accounts []*account) error {
 			a.deployed = true
 		}
 	}
+	const most = 50 // creations in one transaction: below 16.7 million gas, EIP-7825's limit
+	return r.call(ctx, calls, most)
+}
+
+// outfit makes a call for each account.
+func (r *run) outfit(ctx context.Context, accounts []*account, one func(common.Address) (common.Address, []byte)) error {
+	calls := make([]innerCall, len(accounts))
+	for i, a := range accounts {
+		to, data := one(a.address)
+		calls[i] = innerCall{to: to, value: new(uint256.Int), data: data}
+	}
+	const most = 100 // in one transaction: at 100,000 gas each
+	return r.call(ctx, calls, most)
+}
+
+// call has Multicall3 make the calls, so many in one transaction, and waits until they are mined.
+func (r *run) call(ctx context.Context, calls []innerCall, most int) error {
 	payer := payer{node: ethclient.NewClient(r.node.Client), key: r.cfg.FundingKey, chainID: new(big.Int).SetUint64(r.chainID)}
 	if err := payer.begin(ctx, r.fees.get); err != nil {
 		return err
 	}
-	const most = 50 // creations in one transaction: below 16.7 million gas, EIP-7825's limit
 	hashes, err := payer.payAll(ctx, r.cfg.Multicall3, calls, most)
 	if err != nil {
 		return err
@@ -148,8 +174,12 @@ func (f *Fleet) Return(index int) { f.accounts[index].nonce-- }
 
 func (f *Fleet) operation(a *account) (*userop.UserOperation, error) {
 	stub, err := stubSignature(a.owner)
+	callData := encodeExecute(f.to, 1)
+	if f.Call != nil {
+		callData = f.Call(a.address, a.nonce)
+	}
 	return &userop.UserOperation{
-		Version: f.target.EntryPoint.Version, Sender: a.address, Nonce: *uint256.NewInt(a.nonce), CallData: encodeExecute(f.to, 1),
+		Version: f.target.EntryPoint.Version, Sender: a.address, Nonce: *uint256.NewInt(a.nonce), CallData: callData,
 		PreVerificationGas: f.PreVerificationGas, VerificationGasLimit: f.VerificationGasLimit, CallGasLimit: f.CallGasLimit,
 		MaxFeePerGas: f.MaxFeePerGas, MaxPriorityFeePerGas: f.MaxPriorityFeePerGas, Signature: stub,
 	}, err

@@ -54,13 +54,13 @@ func filled(tb testing.TB, ops []*Operation) *Pool {
 }
 
 func sizes(b *testing.B, run func(b *testing.B, n int)) {
-	for _, n := range []int{10_000, 100_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) { run(b, n) })
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("pending=%d", n), func(b *testing.B) { run(b, n) })
 	}
 }
 
-// BenchmarkInsertAndRemove admits an operation into a pool of n and takes it out again.
-func BenchmarkInsertAndRemove(b *testing.B) {
+// BenchmarkGrowthInsertAndRemove admits an operation into a pool of n and takes it out again.
+func BenchmarkGrowthInsertAndRemove(b *testing.B) {
 	sizes(b, func(b *testing.B, n int) {
 		ops := crowd(n + 1000)
 		p := filled(b, ops[:n])
@@ -79,8 +79,8 @@ func BenchmarkInsertAndRemove(b *testing.B) {
 	})
 }
 
-// BenchmarkSelect takes the 256 best operations of n.
-func BenchmarkSelect(b *testing.B) {
+// BenchmarkGrowthSelect256 takes the 256 best operations of n.
+func BenchmarkGrowthSelect256(b *testing.B) {
 	sizes(b, func(b *testing.B, n int) {
 		p := filled(b, crowd(n))
 		q := Query{Builder: "x", EntryPoint: ep07.Address, BaseFee: *uint256.NewInt(1000), MaxOps: 256}
@@ -93,8 +93,8 @@ func BenchmarkSelect(b *testing.B) {
 	})
 }
 
-// BenchmarkNewBlock moves the base fee by an eighth, the most a block may, back and forth.
-func BenchmarkNewBlock(b *testing.B) {
+// BenchmarkGrowthNewBaseFee moves the base fee by an eighth, the most a block may, back and forth.
+func BenchmarkGrowthNewBaseFee(b *testing.B) {
 	sizes(b, func(b *testing.B, n int) {
 		p := filled(b, crowd(n))
 		q := Query{Builder: "x", EntryPoint: ep07.Address, MaxOps: 256}
@@ -108,6 +108,24 @@ func BenchmarkNewBlock(b *testing.B) {
 				b.Fatal("too few candidates")
 			}
 		}
+	})
+}
+
+// BenchmarkGrowthFill makes a pool of n operations, and reports what each takes in memory.
+func BenchmarkGrowthFill(b *testing.B) {
+	sizes(b, func(b *testing.B, n int) {
+		ops := crowd(n)
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		var p *Pool
+		for b.Loop() {
+			p = filled(b, ops)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(n), "B/operation")
+		runtime.KeepAlive(p)
 	})
 }
 

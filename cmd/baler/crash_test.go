@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -72,9 +73,11 @@ func newLives(t *testing.T, chain *devchain.Chain, node string, senders, account
 func (l *lives) start(t *testing.T, env ...string) *program {
 	t.Helper()
 	keys, _ := secrets(l.w.chain, l.senders)
-	p := startProgram(t, append(env, keys), append([]string{
-		"node", "--node-http", l.node, "--rpc-addr", "127.0.0.1:0", "--rpc-debug", "--log-format=json", "--log-level=info", "--data-dir", l.dir,
-	}, l.flags...)...)
+	args := []string{"node", "--node-http", l.node, "--rpc-addr", "127.0.0.1:0", "--rpc-debug", "--log-format=json", "--log-level=info"}
+	if !slices.Contains(l.flags, "--store=redis") {
+		args = append(args, "--data-dir", l.dir)
+	}
+	p := startProgram(t, append(env, keys), append(args, l.flags...)...)
 	eventually(t, "the bundler serves", func() error {
 		url, alive := p.serves(), p.running() == nil
 		switch {

@@ -181,6 +181,12 @@ func (o *output) lines() []string {
 	return lines
 }
 
+// last returns the last whole line.
+func (o *output) last() string {
+	text := strings.TrimRight(o.String(), "\n")
+	return text[strings.LastIndexByte(text, '\n')+1:]
+}
+
 // tail returns the last lines, enough to see what went wrong; heads come all the time and say little.
 func (o *output) tail() string {
 	const most = 300

@@ -53,13 +53,13 @@ func (f *faulted) chance(percent int) bool {
 // faultySenders is the number of bundle senders in these tests.
 const faultySenders = 4
 
-// startFaulted starts them. Heads come over WebSocket past the faults, or by polling through them.
-func startFaulted(t *testing.T, operations int, polls bool) *faulted {
+// startFaulted starts them, with more flags for the bundler if there are any. Heads come over WebSocket past the faults, or by polling through them.
+func startFaulted(t *testing.T, operations int, polls bool, more ...string) *faulted {
 	t.Helper()
 	chain := startChain(t, interval())
 	node := startFaultyNode(t, chain)
 	accounts, bundle := max(12, operations/40), max(4, operations/100)
-	flags := []string{fmt.Sprintf("--max-bundle-size=%d", bundle)}
+	flags := append([]string{fmt.Sprintf("--max-bundle-size=%d", bundle)}, more...)
 	if !polls {
 		flags = append(flags, "--node-ws", chain.WSURL())
 	}

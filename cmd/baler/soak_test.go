@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"syscall"
@@ -14,6 +16,7 @@ import (
 	"time"
 
 	"baler/devchain"
+	"baler/internal/redistest"
 	"baler/store"
 
 	"github.com/ethereum/go-ethereum/core/types"
@@ -23,11 +26,15 @@ import (
 // soakTime is how long faults follow each other in `make test`; `make soak` sets BALER_SOAK.
 const soakTime = 20 * time.Second
 
-// soakSettings reads BALER_SOAK (a duration) and BALER_SOAK_SEED. The same seed gives the same script of faults.
-func soakSettings(t *testing.T) (lasts time.Duration, seed uint64) {
+// soakSettings reads BALER_SOAK (a duration), BALER_SOAK_SEED, and BALER_SOAK_FAULTS (a regular expression: only these faults). The
+// same seed gives the same script of faults.
+func soakSettings(t *testing.T) (lasts time.Duration, seed uint64, only *regexp.Regexp) {
 	t.Helper()
 	lasts, seed = soakTime, 1
-	var err error
+	only, err := regexp.Compile(os.Getenv("BALER_SOAK_FAULTS"))
+	if err != nil {
+		t.Fatalf("BALER_SOAK_FAULTS: %v", err)
+	}
 	if text := os.Getenv("BALER_SOAK"); text != "" {
 		if lasts, err = time.ParseDuration(text); err != nil {
 			t.Fatalf("BALER_SOAK: %v", err)
@@ -38,7 +45,7 @@ func soakSettings(t *testing.T) (lasts time.Duration, seed uint64) {
 			t.Fatalf("BALER_SOAK_SEED: %v", err)
 		}
 	}
-	return lasts, seed
+	return lasts, seed, only
 }
 
 // soak is a bundler under load through a script of faults.
@@ -46,6 +53,7 @@ type soak struct {
 	*faulted
 	script *rand.Rand // the script's choices alone: the faults' own dice are the node's
 	done   map[string]int
+	redis  *redistest.Server // nil: the store is embedded
 }
 
 // fault is a line of the script: it happens, and is over when it returns.
@@ -101,10 +109,32 @@ func soakFaults() []fault {
 			s.now = s.start(t)
 		}},
 		{"SIGSTOP", (*soak).pause},
-		{"disk full", (*soak).fillDisk},
-		{"clock jump", func(s *soak, t *testing.T) {
+		{"clock jump of the chain", func(s *soak, t *testing.T) {
 			s.w.chain.AdvanceTime(time.Duration(s.script.IntN(3600)) * time.Second)
 			s.pass(t, 100, 1000)
+		}},
+	}
+}
+
+// diskFaults are those of a store that is a file of the process.
+func diskFaults() []fault { return []fault{{"disk full", (*soak).fillDisk}} }
+
+// redisFaults are those of a store in Redis. Its leases end meanwhile, and the process waits for them again.
+func redisFaults() []fault {
+	return []fault{
+		{"Redis restarts with its data", func(s *soak, t *testing.T) {
+			s.redis.Kill(t)
+			s.redis.Run(t)
+		}},
+		{"Redis gone", func(s *soak, t *testing.T) {
+			s.redis.Kill(t)
+			s.pass(t, 500, 6000)
+			s.redis.Run(t)
+		}},
+		{"Redis hangs", func(s *soak, t *testing.T) {
+			s.redis.Pause(t)
+			s.pass(t, 500, 6000)
+			s.redis.Resume(t)
 		}},
 	}
 }
@@ -197,14 +227,39 @@ func (s *soak) fillDisk(t *testing.T) {
 	s.now = s.start(t)
 }
 
-// A bundler with four senders under load, and whatever may happen to it, its node and its disk, one thing after the other: at
-// the end every operation that it acknowledged is mined once, no nonce is left out, its books are those of the chain to
+// A bundler with four senders under load, and whatever may happen to it, its node, its disk or its Redis, one thing after the
+// other: at the end every operation that it acknowledged is mined once, no nonce is left out, its books are those of the chain to
 // the wei, and its journal can be repeated. Who says so reads the chain and the wallets' own notes.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	lasts, seed := soakSettings(t)
-	s := &soak{faulted: startFaulted(t, 0, true), script: rand.New(rand.NewPCG(seed, 7562)), done: make(map[string]int)}
-	faults := soakFaults()
+	t.Run("embedded store", func(t *testing.T) {
+		t.Parallel()
+		s := &soak{faulted: startFaulted(t, 0, true)}
+		s.run(t, slices.Concat(soakFaults(), clockFaults(), diskFaults()))
+		s.end(t, s.now)
+	})
+	t.Run("store in Redis", func(t *testing.T) {
+		t.Parallel()
+		redis := redistest.Start(t)
+		s := &soak{redis: redis, faulted: startFaulted(t, 0, true, "--store=redis", "--redis-url", "redis://"+redis.Addr,
+			"--lease-ttl=4s", "--lease-margin=1s", "--rpc-addr", freeAddress(t))}
+		s.run(t, slices.Concat(soakFaults(), clockFaults(), redisFaults()))
+		if code := s.now.stop(t, syscall.SIGTERM); code != exitOK {
+			t.Errorf("have exit code %d after SIGTERM, want %d", code, exitOK)
+		}
+	})
+}
+
+// run plays the script, and checks what is left.
+func (s *soak) run(t *testing.T, faults []fault) {
+	t.Helper()
+	lasts, seed, only := soakSettings(t)
+	s.script, s.done = rand.New(rand.NewPCG(seed, 7562)), make(map[string]int)
+	faults = slices.DeleteFunc(faults, func(f fault) bool { return !only.MatchString(f.name) })
+	if len(faults) == 0 {
+		t.Logf("no fault is called %q here", only)
+		return
+	}
 	var order []int // each fault once before any comes again
 	for end := time.Now().Add(lasts); time.Now().Before(end) && !t.Failed(); {
 		if len(order) == 0 {
@@ -225,7 +280,20 @@ func TestSoak(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(s.done)) {
 		t.Logf("%3d × %s", s.done[name], name)
 	}
+	for _, failure := range found.failures {
+		t.Logf("reverted: %s", failure)
+	}
 	t.Logf("seed %d, %s: %d operations acknowledged, each mined once; %d bundles, %d reverted, %d without operations; profit %s wei, to the wei",
 		seed, lasts, found.operations, found.bundles, found.reverted, found.empty, books.Total.Profit)
-	s.end(t, s.now)
+}
+
+// freeAddress is where nobody listens now: a process that stands by and serves again does so at one address.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
 }

@@ -222,10 +222,11 @@ func (tr *traffic) promised() []common.Hash {
 
 // outcome is what the chain says at the end.
 type outcome struct {
-	operations int // acknowledged, each mined once
-	bundles    int // transactions of the bundle senders that hold operations
-	reverted   int // of these
-	empty      int // transactions without operations: cancellations, foreign ones
+	operations int      // acknowledged, each mined once
+	bundles    int      // transactions of the bundle senders that hold operations
+	reverted   int      // of these
+	empty      int      // transactions without operations: cancellations, foreign ones
+	failures   []string // why each of the reverted ones did
 }
 
 // settled ends the traffic, waits until everything that was acknowledged is mined and nothing of ours waits any more, and checks
@@ -318,6 +319,7 @@ func (w *world) outcome(t *testing.T, senders int) outcome {
 			}
 			if receipt.Status == types.ReceiptStatusFailed {
 				found.reverted++
+				found.failures = append(found.failures, w.whyReverted(t, tx, receipt))
 			}
 		}
 	}

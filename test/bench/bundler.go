@@ -73,6 +73,7 @@ func alto(dir string) contender {
 			"--entrypoints", entrypoint.Canonical(benchVersion).Address.Hex(), "--rpc-url", chain.CountedURL,
 			"--executor-private-keys", keys(altoKeys, signers), "--utility-private-key", hexKey(devchain.Key(altoUtil)),
 			"--min-entity-stake", "1", "--min-entity-unstake-delay", "1", "--safe-mode", "false", "--block-time", "1000",
+			"--max-gas-per-bundle", "15000000", // its default is over EIP-7825's limit for a transaction
 			"--port", strconv.Itoa(port), "--log-level", "fatal")
 		return p, func() error { return nil }, err
 	}}

@@ -36,6 +36,7 @@ type chainReady struct {
 	CountedURL string `json:"counted_url"` // for the bundler
 	CountsURL  string `json:"counts_url"`  // GET: requests so far by method
 	LatencyURL string `json:"latency_url"` // POST ?add=50ms: what is added to each request of the bundler's from now on
+	ForgetURL  string `json:"forget_url"`  // POST: the node forgets what waits in its pool
 }
 
 // Run runs until standard input ends.
@@ -72,18 +73,44 @@ func (c *chainCommand) Run(ctx context.Context) (err error) {
 	mux.Handle("POST /", counter)
 	mux.HandleFunc("GET /counts", counter.report)
 	mux.HandleFunc("POST /latency", counter.setLatency)
+	mux.HandleFunc("POST /forget", func(w http.ResponseWriter, r *http.Request) {
+		if err := forget(r.Context(), chain); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	go func() { // ends with the server
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		_ = server.Close()
 	}()
 	url := "http://" + listener.Addr().String()
-	ready := chainReady{NodeURL: chain.HTTPURL(), WSURL: chain.WSURL(), CountedURL: url, CountsURL: url + "/counts", LatencyURL: url + "/latency"}
+	ready := chainReady{
+		NodeURL: chain.HTTPURL(), WSURL: chain.WSURL(), CountedURL: url, CountsURL: url + "/counts", LatencyURL: url + "/latency",
+		ForgetURL: url + "/forget",
+	}
 	if err := json.NewEncoder(os.Stdout).Encode(ready); err != nil {
 		return err
 	}
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
+	}
+	return nil
+}
+
+// forget empties the node's pool, so that a bundler's transactions do not meet the next one's.
+func forget(ctx context.Context, chain *devchain.Chain) error {
+	var content map[string]map[string]map[string]*types.Transaction
+	if err := chain.Client().CallContext(ctx, &content, "txpool_content"); err != nil {
+		return err
+	}
+	for _, accounts := range content {
+		for _, txs := range accounts {
+			for _, tx := range txs {
+				if err := chain.Drop(tx.Hash()); err != nil && !errors.Is(err, devchain.ErrNotInPool) {
+					return err
+				}
+			}
+		}
 	}
 	return nil
 }
@@ -198,7 +225,14 @@ func startChain(ctx context.Context, blockTime time.Duration) (*process, chainRe
 
 // delay sets what is added to each request of the bundler's.
 func (r chainReady) delay(ctx context.Context, latency time.Duration) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, r.LatencyURL+"?add="+latency.String(), nil)
+	return post(ctx, r.LatencyURL+"?add="+latency.String())
+}
+
+// forget has the node forget what waits in its pool.
+func (r chainReady) forget(ctx context.Context) error { return post(ctx, r.ForgetURL) }
+
+func post(ctx context.Context, url string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
 	if err != nil {
 		return err
 	}
@@ -208,7 +242,7 @@ func (r chainReady) delay(ctx context.Context, latency time.Duration) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("set the latency: %s", response.Status)
+		return fmt.Errorf("%s: %s", url, response.Status)
 	}
 	return nil
 }

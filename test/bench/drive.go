@@ -37,8 +37,9 @@ type driver struct {
 	samples map[common.Hash]*sample
 	account map[common.Hash]int // of an operation in flight
 	refused map[string]int
-	idle    chan int // accounts with nothing in flight
-	left    int      // operations in flight
+	idle    chan int  // accounts with nothing in flight
+	left    int       // operations in flight
+	sending [2]uint64 // blocks between which the scenario sent
 	settled chan struct{}
 }
 
@@ -82,7 +83,7 @@ func (d *driver) sign(account int) (signed, error) {
 
 func marshal(op *userop.UserOperation) (json.RawMessage, error) { return json.Marshal(op) }
 
-// run sends what the scenario asks for, and returns when everything that was accepted is mined, or patience has ended.
+// run sends what the scenario asks for, and returns when everything that was accepted is mined, or the time for that has ended.
 func (d *driver) run(ctx context.Context) error {
 	d.watch.listen(d.arrived)
 	queue := make(chan signed, connections)
@@ -94,10 +95,12 @@ func (d *driver) run(ctx context.Context) error {
 			}
 		})
 	}
+	d.sending[0] = d.watch.now()
 	err := d.scenario.feed(ctx, d, queue)
 	close(queue)
+	d.sending[1] = d.watch.now()
 	group.Wait()
-	if err != nil || d.scenario.leaves {
+	if err != nil || d.scenario.leaves { // the course clears up
 		return err
 	}
 	return d.settle(ctx)
@@ -155,11 +158,9 @@ func (d *driver) arrived(b block) {
 	}
 }
 
-// patience is how long what was accepted may take to be mined after the last operation was sent.
-const patience = 2 * time.Minute
-
+// settle waits until all is mined, for some time after the last operation was sent: what is not then is a figure, no failure.
 func (d *driver) settle(ctx context.Context) error {
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(d.scenario.settle)
 	defer timer.Stop()
 	for {
 		d.mu.Lock()
@@ -171,22 +172,31 @@ func (d *driver) settle(ctx context.Context) error {
 		select {
 		case <-d.settled:
 		case <-timer.C:
-			return nil // the table says how many are missing
+			return nil // the table says how many are unsettled
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
+// unsettled returns how many operations are in flight.
+func (d *driver) unsettled() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.left
+}
+
 // scenario is a way of sending.
 type scenario struct {
-	name string
-	what string
-	feed func(ctx context.Context, d *driver, queue chan<- signed) error
-	// leaves: operations are left pending when it ends.
-	leaves bool
-	deep   int      // operations in flight of one account; 0: one
-	flags  []string // for Baler
+	name    string
+	what    string
+	feed    func(ctx context.Context, d *driver, queue chan<- signed) error
+	settle  time.Duration // how long what was accepted may take to be mined after the last operation was sent
+	leaves  bool          // operations are left pending when it ends
+	keeps   bool          // it keeps the bundler saturated: the share of the block gas is that of the blocks meanwhile
+	pending int           // operations in the pool, if that is what it is about
+	deep    int           // operations in flight of one account; 0: one
+	flags   []string      // for Baler
 }
 
 // steady sends at an even rate.
@@ -239,12 +249,15 @@ func burst(operations int) scenario {
 	}
 }
 
+// deep is how many operations of one account are in flight where the pool is to be deep: SAME_SENDER_MEMPOOL_COUNT.
+const deep = 4
+
 // pending fills the pool, and looks at how bundles of a hundred are made of it for some blocks.
 func pending(operations int) scenario {
 	const looks = 12 // blocks
 	return scenario{
 		name: fmt.Sprintf("pending %d", operations), what: fmt.Sprintf("bundles of 100 out of %d pending operations", operations),
-		leaves: true, deep: 4, flags: []string{"--max-bundle-size=100"},
+		leaves: true, deep: deep, pending: operations, flags: []string{"--max-bundle-size=100"},
 		feed: func(ctx context.Context, d *driver, queue chan<- signed) error {
 			if err := burst(operations).feed(ctx, d, queue); err != nil {
 				return err
@@ -257,7 +270,7 @@ func pending(operations int) scenario {
 // saturation keeps an operation of every account in flight.
 func saturation(duration time.Duration) scenario {
 	return scenario{
-		name: "saturation", what: fmt.Sprintf("each account sends again as soon as it may, for %s", duration),
+		name: "saturation", what: fmt.Sprintf("each account sends again as soon as it may, for %s", duration), keeps: true,
 		feed: func(ctx context.Context, d *driver, queue chan<- signed) error {
 			ctx, cancel := context.WithTimeout(ctx, duration)
 			defer cancel()

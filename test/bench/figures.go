@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -9,15 +10,20 @@ import (
 type figures struct {
 	Bundler  string `json:"bundler"`
 	Scenario string `json:"scenario"`
+	Workload string `json:"workload"`
 	Signers  int    `json:"signers"`
+	Pending  int    `json:"pending,omitempty"` // operations in the pool, if the scenario fills it first
 	// LatencyMS is added to each request to the node.
 	LatencyMS float64 `json:"latency_ms"`
 
 	Accepted int            `json:"accepted"`
 	Included int            `json:"included"`
-	Missing  int            `json:"missing"` // accepted and not mined in time
+	Missing  int            `json:"missing"`  // accepted and not mined in time
+	SettleS  float64        `json:"settle_s"` // the time for that after the last operation was sent
 	Refused  map[string]int `json:"refused,omitempty"`
 	Reverted int            `json:"bundles_reverted"`
+	Failed   int            `json:"operations_failed"` // mined, and their call reverted
+	Failure  string         `json:"failure,omitempty"` // why there are no figures
 
 	AcceptP50MS     float64 `json:"accept_p50_ms"`
 	AcceptP99MS     float64 `json:"accept_p99_ms"`
@@ -30,7 +36,7 @@ type figures struct {
 	OpsPerBundle    float64 `json:"operations_per_bundle"`
 	GasPerOp        float64 `json:"gas_per_operation"`
 	GasLimitPerUsed float64 `json:"gas_limit_per_used"`
-	BlockShare      float64 `json:"block_gas_share"` // of the blocks between the first and the last that is full of load
+	BlockShare      float64 `json:"block_gas_share"` // of the blocks with load; in saturation of those while it is sent
 	CPUPerOpMS      float64 `json:"bundler_cpu_ms_per_operation"`
 	RSSMB           float64 `json:"bundler_rss_mb"`
 	NodeCPUPerOpMS  float64 `json:"node_cpu_ms_per_operation"`
@@ -39,6 +45,16 @@ type figures struct {
 	SubmittedP99MS  float64 `json:"head_to_submitted_p99_ms"`
 
 	Methods map[string]uint64 `json:"node_requests"` // by method, in the whole run
+	Blocks  []blockFigures    `json:"blocks"`        // of the whole run
+}
+
+// blockFigures are what bundles took of a block.
+type blockFigures struct {
+	Number     uint64 `json:"number"`
+	Bundles    int    `json:"bundles"`
+	Operations int    `json:"operations"`
+	GasUsed    uint64 `json:"gas_used"`
+	MS         int64  `json:"ms"` // when it was seen, from the first block of the run
 }
 
 // measured fills in what the client and the chain saw.
@@ -71,37 +87,43 @@ func (f *figures) measured(d *driver, blocks []block) {
 	f.InclusionP50, f.InclusionP99 = percentile(waits, 50), percentile(waits, 99)
 	f.AcceptedPerS = ratio(float64(f.Accepted), lastAccept.Sub(first).Seconds())
 	f.IncludedPerS = ratio(float64(f.Included), lastIncluded.Sub(first).Seconds())
-	f.ofBlocks(blocks)
+	until := uint64(math.MaxUint64)
+	skip := 0
+	if d.scenario.keeps {
+		until, skip = d.sending[1], warmUp
+	}
+	f.ofBlocks(blocks, skip, until)
 }
 
-// warmUp is how many blocks pass until a saturated pipeline is full; as many at its end are left out as well.
-const warmUp = 3
+// warmUp is how many blocks pass until a saturated pipeline is full: at first every account sends at once.
+const warmUp = 6
 
-func (f *figures) ofBlocks(blocks []block) {
+// ofBlocks takes the share of the block gas of the blocks from the first with a bundle, without so many at the beginning, to the last
+// with a bundle, or to the given one.
+func (f *figures) ofBlocks(blocks []block, skip int, until uint64) {
 	var bundles, ops int
 	var used, limits uint64
 	var busy []block
 	for _, b := range blocks {
 		bundles, ops, f.Reverted = bundles+b.bundles, ops+len(b.ops), f.Reverted+b.reverted
+		f.Failed += b.failed
 		used, limits = used+b.gasUsed, limits+b.bundleGas
+		f.Blocks = append(f.Blocks, blockFigures{b.number, b.bundles, len(b.ops), b.gasUsed, b.seen.Sub(blocks[0].seen).Milliseconds()})
 		if b.bundles > 0 || len(busy) > 0 {
 			busy = append(busy, b)
 		}
 	}
-	for len(busy) > 0 && busy[len(busy)-1].bundles == 0 {
+	for len(busy) > 0 && (busy[len(busy)-1].bundles == 0 || busy[len(busy)-1].number > until) {
 		busy = busy[:len(busy)-1]
 	}
 	f.OpsPerBundle = ratio(float64(ops), float64(bundles))
 	f.GasPerOp = ratio(float64(used), float64(ops))
 	f.GasLimitPerUsed = ratio(float64(limits), float64(used))
-	if len(busy) > 2*warmUp {
-		busy = busy[warmUp : len(busy)-warmUp]
-		var filled, offered uint64
-		for _, b := range busy {
-			filled, offered = filled+b.gasUsed, offered+b.gasLimit
-		}
-		f.BlockShare = ratio(float64(filled), float64(offered))
+	var filled, offered uint64
+	for _, b := range busy[min(skip, len(busy)):] {
+		filled, offered = filled+b.gasUsed, offered+b.gasLimit
 	}
+	f.BlockShare = ratio(float64(filled), float64(offered))
 }
 
 // used fills in what the programs have used between two looks, and what the node was asked.

@@ -14,11 +14,11 @@ type row struct {
 	value  func(f figures) float64
 }
 
-func rows() []row {
+func rows(settle string) []row {
 	return []row{
 		{"accepted", "%.0f", func(f figures) float64 { return float64(f.Accepted) }},
 		{"included", "%.0f", func(f figures) float64 { return float64(f.Included) }},
-		{"accepted, not mined", "%.0f", func(f figures) float64 { return float64(f.Missing) }},
+		{"unsettled after " + settle, "%.0f", func(f figures) float64 { return float64(f.Missing) }},
 		{"refused", "%.0f", func(f figures) float64 {
 			n := 0
 			for _, count := range f.Refused {
@@ -26,6 +26,7 @@ func rows() []row {
 			}
 			return float64(n)
 		}},
+		{"operations whose call failed", "%.0f", func(f figures) float64 { return float64(f.Failed) }},
 		{"bundles reverted", "%.0f", func(f figures) float64 { return float64(f.Reverted) }},
 		{"accept p50, ms", "%.1f", func(f figures) float64 { return f.AcceptP50MS }},
 		{"accept p99, ms", "%.1f", func(f figures) float64 { return f.AcceptP99MS }},
@@ -51,11 +52,11 @@ func rows() []row {
 // printTables prints one table in Markdown for each scenario: a column for each contender and number of signers, and with two
 // contenders the first one's ratio to the second.
 func printTables(out io.Writer, all []figures) {
-	for _, scenario := range distinct(all, func(f figures) string { return f.Scenario }) {
-		fmt.Fprintf(out, "\n### %s\n\n", scenario)
+	for _, scenario := range distinct(all, figures.title) {
+		fmt.Fprintf(out, "\n#### %s\n\n", scenario)
 		var columns []figures
 		for _, f := range all {
-			if f.Scenario == scenario {
+			if f.title() == scenario {
 				columns = append(columns, f)
 			}
 		}
@@ -68,7 +69,7 @@ func printTables(out io.Writer, all []figures) {
 		}
 		printLine(out, head)
 		printLine(out, rule)
-		for _, r := range rows() {
+		for _, r := range rows(fmt.Sprintf("%.0f s", columns[0].SettleS)) {
 			line := []string{r.name}
 			for i, f := range columns {
 				line = append(line, fmt.Sprintf(r.format, r.value(f)))
@@ -82,12 +83,23 @@ func printTables(out io.Writer, all []figures) {
 			if len(f.Refused) > 0 {
 				fmt.Fprintf(out, "\n%s refused: %s\n", f.column(), reasons(f.Refused))
 			}
+			if f.Failure != "" {
+				fmt.Fprintf(out, "\n%s: not measured: %s\n", f.column(), strings.Join(strings.Fields(f.Failure), " "))
+			}
 		}
 	}
 }
 
 func printLine(out io.Writer, cells []string) {
 	fmt.Fprintf(out, "| %s |\n", strings.Join(cells, " | "))
+}
+
+// title names what was done: figures of one title are compared.
+func (f figures) title() string {
+	if f.Workload == light {
+		return f.Scenario
+	}
+	return f.Scenario + ", " + f.Workload + " operations"
 }
 
 // column is the head of a column.

@@ -24,6 +24,7 @@ type block struct {
 	bundles   int
 	reverted  int
 	ops       []common.Hash // mined
+	failed    int           // of these: the call reverted
 }
 
 // watch follows the chain by its own connection: what was included when is not a bundler's word.
@@ -104,6 +105,9 @@ func (w *watch) read(ctx context.Context, head *types.Header, seen time.Time) (b
 		for _, log := range receipts[i].Logs {
 			if event, err := entrypoint.ParseUserOperationEvent(log); err == nil {
 				b.ops = append(b.ops, event.UserOpHash)
+				if !event.Success {
+					b.failed++
+				}
 			}
 		}
 	}
@@ -143,17 +147,4 @@ func (w *watch) await(ctx context.Context, number uint64) error {
 		}
 	}
 	return nil
-}
-
-// quiet returns when nothing waits in the node's pool any more.
-func (w *watch) quiet(ctx context.Context) error {
-	for {
-		waiting, err := w.client.PendingTransactionCount(ctx)
-		if err != nil || waiting == 0 {
-			return err
-		}
-		if err := w.await(ctx, w.now()+1); err != nil {
-			return err
-		}
-	}
 }

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+
+	"baler/entrypoint"
+	"baler/userop"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/core/types"
+)
+
+// whyReverted says what the chain knows of a bundle that failed: where it stands, and what running it again there ends with.
+func (w *world) whyReverted(t *testing.T, tx *types.Transaction, receipt *types.Receipt) string {
+	t.Helper()
+	var frame struct {
+		Error  string        `json:"error"`
+		Output hexutil.Bytes `json:"output"`
+	}
+	err := w.chain.Client().CallContext(t.Context(), &frame, "debug_traceTransaction", tx.Hash(), map[string]any{
+		"tracer": "callTracer", "tracerConfig": map[string]any{"onlyTopCall": true},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	culprit := ""
+	for _, v := range userop.Versions() {
+		if *tx.To() != entrypoint.Canonical(v).Address {
+			continue
+		}
+		ops, _, err := entrypoint.DecodeBundle(v, tx.Data())
+		if err != nil {
+			t.Fatal(err)
+		}
+		culprit = fmt.Sprintf("%d operations", len(ops))
+		if at := culpritOf(entrypoint.DecodeRevert(frame.Output)); at < uint64(len(ops)) {
+			op := ops[at]
+			hash := op.Hash(*tx.To(), w.chain.ChainID(), common.Address{})
+			culprit += fmt.Sprintf(", the operation %s of %s with nonce %s", hash, op.Sender, op.Nonce.Dec())
+			for _, log := range w.events(t)[hash] {
+				culprit += fmt.Sprintf(" (mined in block %d, transaction %d)", log.BlockNumber, log.TxIndex)
+			}
+		}
+	}
+	return fmt.Sprintf("block %d, transaction %d: %s of %s with nonce %d, %d of %d gas: %s %s; %s", receipt.BlockNumber, receipt.TransactionIndex,
+		tx.Hash(), senderOf(tx), tx.Nonce(), receipt.GasUsed, tx.Gas(), frame.Error, entrypoint.DecodeRevert(frame.Output), culprit)
+}
+
+// culpritOf returns the operation that the EntryPoint names, or a number that no bundle reaches.
+func culpritOf(r entrypoint.Revert) uint64 {
+	switch r := r.(type) {
+	case entrypoint.FailedOp:
+		return r.OpIndex
+	case entrypoint.FailedOpWithRevert:
+		return r.OpIndex
+	default:
+		return 1 << 62
+	}
+}
