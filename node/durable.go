@@ -246,7 +246,7 @@ func (n *Node) tellMined(ctx context.Context, ops map[common.Hash]*pool.Operatio
 				continue
 			}
 			if op := ops[mined.UserOpHash]; op != nil {
-				n.tell(&logs[i], mined, op)
+				n.announce([]inclusion{n.included(&logs[i], mined, op)})
 				delete(ops, mined.UserOpHash)
 			}
 		}

@@ -22,15 +22,23 @@ import (
 const logsPatience = 20 * time.Second
 
 // onUpdate takes one step of the chain: first the pool, then the senders, so that a bundle built at this head never
-// holds an operation that the head has mined.
+// holds an operation that the head has mined. What was mined is told and written down while they are at work.
 //
 // An error is the end of the node: what it must keep could not be read back.
 func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
+	mined, err := n.takeIn(ctx, update)
+	n.announce(mined)
+	return err
+}
+
+// takeIn is onUpdate up to what is told. It returns what was mined.
+func (n *Node) takeIn(ctx context.Context, update chain.Update) (mined []inclusion, err error) {
 	next, err := newHead(n.config, update.Head)
 	if err != nil {
 		n.log.Error("a head was not understood", "err", err)
-		return nil
+		return nil, nil
 	}
+	n.keys.coming(update.Head)
 	since := time.Now()
 	n.updating.Store(&since)
 	defer n.updating.Store(nil)
@@ -41,7 +49,7 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 	}()
 	lost, err := n.takeBack(ctx, update)
 	if err != nil {
-		return nil // the end, not the node's failure
+		return mined, nil // the end, not the node's failure
 	}
 	if n.interested() {
 		var ahead sync.WaitGroup
@@ -49,13 +57,13 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 		logs, err := n.operationLogs(ctx, update.Head)
 		ahead.Wait()
 		if ctx.Err() != nil {
-			return nil // the end, not the node's failure
+			return mined, nil // the end, not the node's failure
 		}
 		if err != nil {
 			n.log.Warn("logs of a block could not be read; the pool follows the nonces instead", "block", next.number(), "err", err)
 			update.Gap = true
 		}
-		n.settleLogs(logs)
+		mined = n.settleLogs(logs)
 		n.reconcile(ctx, next, n.doubtful(next, update.Gap || n.withheld(update.Head, logs)), func() bool { return true })
 	}
 	n.head.Store(next)
@@ -71,17 +79,17 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 	case <-n.started:
 	default:
 		if err := n.restore(ctx); err != nil {
-			return err
+			return mined, err
 		}
 		close(n.started)
 	}
 	if _, err := n.readmit(ctx, lost); err != nil {
-		return nil // the end, not the node's failure
+		return mined, nil // the end, not the node's failure
 	}
 	n.keepReputation()
 	n.keys.heads(&update)
 	n.treasury.heads(&update)
-	return nil
+	return mined, nil
 }
 
 // still reports whether the pool and the head have belonged together since moves had this value. While a block is taken
@@ -159,8 +167,18 @@ func (n *Node) entryPointAddresses() []common.Address {
 	return addresses
 }
 
-// settleLogs takes mined operations out of the pool, whoever bundled them, and remembers where they are.
-func (n *Node) settleLogs(logs []types.Log) {
+// inclusion is an operation that a block has mined.
+type inclusion struct {
+	log   *types.Log
+	mined entrypoint.UserOperationEvent
+	minedOperation
+	ours *pool.Operation // nil: it was not in the pool
+}
+
+// settleLogs takes mined operations out of the pool, whoever bundled them, and remembers where they are. It returns what is to
+// be told.
+func (n *Node) settleLogs(logs []types.Log) []inclusion {
+	list := make([]inclusion, 0, len(logs))
 	for i := range logs {
 		log := &logs[i]
 		mined, err := entrypoint.ParseUserOperationEvent(log)
@@ -175,27 +193,37 @@ func (n *Node) settleLogs(logs []types.Log) {
 				EntryPoint: log.Address, Sender: mined.Sender, Nonce: mined.Nonce, Hash: mined.UserOpHash, Block: log.BlockNumber,
 			})
 		})
-		n.tell(log, mined, ours)
+		list = append(list, n.included(log, mined, ours))
 	}
+	return list
 }
 
-// tell remembers where an operation is mined, and says so if it was ours.
-func (n *Node) tell(log *types.Log, mined entrypoint.UserOperationEvent, ours *pool.Operation) {
+// included remembers where an operation is mined.
+func (n *Node) included(log *types.Log, mined entrypoint.UserOperationEvent, ours *pool.Operation) inclusion {
 	record := minedOperation{entryPoint: log.Address, inclusion: rpc.Inclusion{
 		BlockNumber: log.BlockNumber, BlockHash: log.BlockHash, TransactionHash: log.TxHash,
 	}}
 	if ours != nil {
-		n.validator.inner.Settled(ours.EntryPoint, ours.Op)
 		record.op = ours.Op
-		n.config.Boundary("operation mined")
 	}
 	n.history.add(mined.UserOpHash, record)
-	if ours != nil {
+	return inclusion{log, mined, record, ours}
+}
+
+// announce says which operations of ours are mined, and writes it down, each with its story, which ends here.
+func (n *Node) announce(list []inclusion) {
+	for i := range list {
+		at := &list[i]
+		if at.ours == nil {
+			continue
+		}
+		n.validator.inner.Settled(at.ours.EntryPoint, at.ours.Op)
+		n.config.Boundary("operation mined")
 		n.sink(event.OperationMined{
-			Hash: mined.UserOpHash, Tx: log.TxHash, Block: log.BlockNumber, Success: mined.Success,
-			GasUsed: mined.ActualGasUsed, GasCost: mined.ActualGasCost,
+			Hash: at.mined.UserOpHash, Tx: at.log.TxHash, Block: at.log.BlockNumber, Success: at.mined.Success,
+			GasUsed: at.mined.ActualGasUsed, GasCost: at.mined.ActualGasCost,
 		})
-		n.rememberMined(mined.UserOpHash, record, ours) // with its story, which ends here
+		n.rememberMined(at.mined.UserOpHash, at.minedOperation, at.ours)
 	}
 }
 

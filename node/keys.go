@@ -17,6 +17,7 @@ import (
 	"baler/store"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
 )
 
 // Lease says for how long a key is this process's. A nil Lease is for ever.
@@ -310,6 +311,15 @@ func (k *keyring) heads(update *chain.Update) {
 	defer k.mu.Unlock()
 	for _, w := range k.workers {
 		w.inbox.post(message{head: update})
+	}
+}
+
+// coming tells every worker of the head that it will hear of when the pool has taken its block in.
+func (k *keyring) coming(head *types.Header) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, w := range k.workers {
+		w.inbox.post(message{coming: head})
 	}
 }
 

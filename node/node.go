@@ -207,6 +207,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 		find = n.seen.find
 	}
 	config.Validation.OnDisagreement, config.Validation.OnAgreement, config.Validation.Answerer = n.onDisagreement, n.compared.agreed, chain.WithAnswerer
+	config.Validation.Beside = beside
 	n.validator = &validator{inner: validation.New(source, config.Validation), source: source, find: find, port: n.port, took: n.validationTook}
 	n.estimator = estimation.New(source, config.Estimation)
 	n.keys = newKeyring(n, &config)

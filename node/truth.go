@@ -79,7 +79,7 @@ func (n *Node) reconcile(ctx context.Context, at *head, lanes []pool.Lane, last 
 		}
 	}
 	if logs := n.lookFor(ctx, at, dead); last() {
-		n.settleLogs(logs)
+		n.announce(n.settleLogs(logs))
 	}
 	for l, nonce := range used {
 		n.pool.do(func(p *pool.Pool) []pool.Removed {

@@ -47,6 +47,7 @@ type worker struct {
 	nextID  bundlesender.CallID
 	looked  bool          // for foreign transactions, since something last hinted at them
 	counted bool          // what was mined while this process was not there is in the books
+	ahead   *observation  // asked for before its head; nil: none
 	gap     bool          // blocks may have left the chain unseen
 	held    []common.Hash // by the resumed transactions
 	failed  error         // the journal takes nothing more
@@ -71,6 +72,7 @@ type message struct {
 	bundle *proposer.Bundle // with BundleReady
 	signed signedTx         // with Signed
 	head   *chain.Update
+	coming *types.Header // the head that will follow, when the pool has taken its block in
 	call   chan<- manualAnswer
 	resume bool // the pool asks what the sender holds
 
@@ -202,6 +204,9 @@ func (w *worker) handle(ctx context.Context, m message) {
 	switch {
 	case m.head != nil:
 		w.onHead(ctx, *m.head)
+		return
+	case m.coming != nil:
+		w.lookAhead(ctx, m.coming.Hash())
 		return
 	case m.call != nil:
 		w.nextID++
@@ -370,7 +375,7 @@ func (w *worker) observe(ctx context.Context, at bundlesender.Head, reorged []bu
 	for i, attempt := range watched {
 		hashes[i] = attempt.Hash
 	}
-	seen, err := w.node.chain.Observe(ctx, at.Hash, w.key.Address(), hashes)
+	seen, err := w.seenAt(ctx, at.Hash, hashes)
 	if err != nil {
 		return nil, err
 	}

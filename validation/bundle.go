@@ -137,50 +137,57 @@ func (w *wholeBundle) ops() []*userop.UserOperation {
 // settle runs the bundle until all operations that are left pass.
 func (w *wholeBundle) settle(ctx context.Context) (*BundleResult, error) {
 	for len(w.left) > 0 {
-		run, err := w.run(ctx)
-		if err != nil {
-			return nil, err
+		result, err := w.round(ctx)
+		if result != nil || err != nil {
+			return result, err
 		}
-		w.reduced = w.gasReduced(run)
-		if w.failContexts(run) {
-			if w.aggregated() {
-				return &BundleResult{}, nil
-			}
-			continue
-		}
-		if run.reverted() && w.aggregated() {
-			return w.giveUp(run)
-		}
-		if run.reverted() {
-			if err := w.sift(ctx, run); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		if !w.v.cfg.SkipNodeCheck {
-			at, refused, err := w.askNode(ctx, run.gasLimit)
-			if err != nil {
-				return nil, err
-			}
-			if refused != nil {
-				w.fail(at, refused)
-				if w.aggregated() {
-					return &BundleResult{}, nil
-				}
-				continue
-			}
-		}
-		result := &BundleResult{
-			ExecutionGas: run.trace.frameGas, CallGas: run.trace.innerCalls, GasUsed: run.outcome.GasUsed,
-			Revenue: run.trace.compensation, Conflicts: run.touched.conflicts(w.Bundle, w.left),
-		}
-		if result.DataCost, err = w.quote.Cost(ctx, w.view); err != nil {
-			return nil, err
-		}
-		result.Ops, err = outcomes(run.outcome.Logs, w.EntryPoint, w.left)
-		return result, err
 	}
 	return &BundleResult{}, nil
+}
+
+// round runs the operations that are left once, here and at the node. It returns nil if some of them have failed, and the rest
+// is to be run.
+func (w *wholeBundle) round(ctx context.Context) (*BundleResult, error) {
+	node := w.startAtNode(ctx)
+	defer node.end()
+	run, err := w.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.reduced = w.gasReduced(run)
+	switch {
+	case w.failContexts(run):
+		return w.again(), nil
+	case run.reverted() && w.aggregated():
+		return w.giveUp(run)
+	case run.reverted():
+		return nil, w.sift(ctx, run)
+	}
+	at, refused, err := w.askNode(node)
+	if err != nil {
+		return nil, err
+	}
+	if refused != nil {
+		w.fail(at, refused)
+		return w.again(), nil
+	}
+	result := &BundleResult{
+		ExecutionGas: run.trace.frameGas, CallGas: run.trace.innerCalls, GasUsed: run.outcome.GasUsed,
+		Revenue: run.trace.compensation, Conflicts: run.touched.conflicts(w.Bundle, w.left),
+	}
+	if result.DataCost, err = w.quote.Cost(ctx, w.view); err != nil {
+		return nil, err
+	}
+	result.Ops, err = outcomes(run.outcome.Logs, w.EntryPoint, w.left)
+	return result, err
+}
+
+// again is what becomes of a bundle without an operation that has failed: it is run again, unless it has aggregators.
+func (w *wholeBundle) again() *BundleResult {
+	if w.aggregated() {
+		return &BundleResult{}
+	}
+	return nil
 }
 
 func (w *wholeBundle) aggregated() bool { return w.Groups != nil }

@@ -23,19 +23,63 @@ type call struct {
 	Authorizations []types.SetCodeAuthorization `json:"authorizationList,omitempty"`
 }
 
-// askNode runs the operations that are left by the node's eth_call at the view's block. It returns the operation the
-// node's EntryPoint refuses, if it refuses one. Since the local run has passed, that is a disagreement, except over time:
-// the node's call runs in the head's block, the local one in the next.
-func (w *wholeBundle) askNode(ctx context.Context, gasLimit uint64) (int, *Refusal, error) {
-	ops := w.ops()
+// nodeRun is a run of the operations that are left by the node's eth_call at the view's block.
+type nodeRun struct {
+	ask    func() error
+	cancel context.CancelFunc // of a call that is under way; nil: none is
+	wait   func()
+	err    error // of that call, when it has ended
+
+	answerer func() string // which of several nodes has answered
+}
+
+// startAtNode has the node run the operations that are left while they run here, if that can be, and else when it is waited for.
+func (w *wholeBundle) startAtNode(ctx context.Context) *nodeRun {
+	if w.v.cfg.SkipNodeCheck {
+		return &nodeRun{ask: func() error { return nil }}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	asking, answerer := w.v.answerer(ctx)
 	msg := call{
-		From: w.From, To: w.EntryPoint.Address, Gas: hexutil.Uint64(gasLimit),
+		From: w.From, To: w.EntryPoint.Address, Gas: hexutil.Uint64(w.gasLimit()),
 		Input:          w.calldata(),
 		Authorizations: w.Authorizations,
 	}
-	var ret hexutil.Bytes
-	asking, answerer := w.v.answerer(ctx)
-	err := w.view.Ask(asking, &ret, "eth_call", msg)
+	r := &nodeRun{cancel: cancel, answerer: answerer, ask: func() error {
+		var ret hexutil.Bytes
+		return w.view.Ask(asking, &ret, "eth_call", msg)
+	}}
+	if beside := w.v.cfg.Beside; beside != nil {
+		r.wait = beside(func() { r.err = r.ask() })
+	}
+	return r
+}
+
+// answer waits for the end of the call.
+func (r *nodeRun) answer() error {
+	if r.wait == nil {
+		return r.ask()
+	}
+	r.wait()
+	return r.err
+}
+
+// end ends a call that nobody has waited for, because the run here has failed.
+func (r *nodeRun) end() {
+	if r.cancel != nil {
+		r.cancel()
+	}
+	if r.wait != nil {
+		r.wait()
+	}
+}
+
+// askNode waits for the node's run of the operations that are left. It returns the operation that the
+// node's EntryPoint refuses, if it refuses one. Since the local run has passed, that is a disagreement, except over time:
+// the node's call runs in the head's block, the local one in the next.
+func (w *wholeBundle) askNode(r *nodeRun) (int, *Refusal, error) {
+	ops := w.ops()
+	err := r.answer()
 	if err == nil {
 		return 0, nil, nil
 	}
@@ -45,7 +89,7 @@ func (w *wholeBundle) askNode(ctx context.Context, gasLimit uint64) (int, *Refus
 	}
 	disagree := func() {
 		w.v.disagree(w.view, w.EntryPoint, ops, Disagreement{
-			What: "outcome of a bundle", Local: "success", Node: entrypoint.RevertReason(data), AskedAt: answerer(),
+			What: "outcome of a bundle", Local: "success", Node: entrypoint.RevertReason(data), AskedAt: r.answerer(),
 		})
 	}
 	var index uint64

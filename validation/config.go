@@ -57,6 +57,9 @@ type Config struct {
 	Answerer func(context.Context) (asking context.Context, answerer func() string)
 	// SkipNodeCheck leaves out the node's eth_call that has the last word on a bundle.
 	SkipNodeCheck bool
+	// Beside, if not nil, has a function run while its caller does something else, and returns how to wait for its end: a
+	// bundle then runs here and at the node at the same time.
+	Beside func(run func()) (wait func())
 }
 
 // Tracing says where operations are simulated.
