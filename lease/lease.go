@@ -17,8 +17,9 @@
 //
 // It never decides what a name is for, never waits for another holder, and never writes what the lease does not protect.
 //
-// What Redis forgets is forgotten: it must persist (appendfsync always), must not evict (maxmemory-policy noeviction), and a
-// replica that becomes the master may lack the last moments.
+// What Redis forgets is forgotten: it must persist (appendfsync always), and must not evict (maxmemory-policy noeviction). A replica
+// that becomes the master lacks what it had not received: with Options.Replicas nothing counts, neither a lease nor a change, before
+// so many replicas have it.
 package lease
 
 import (
@@ -45,6 +46,8 @@ var (
 	ErrUptime = errors.New("redis does not tell its uptime: INFO must be allowed")
 	// ErrGone: the table is not there any more, though its lease is: it was evicted or deleted.
 	ErrGone = errors.New("the table of the lease has vanished from redis")
+	// ErrReplicas: fewer replicas than Options.Replicas have what was written. It may be forgotten at a failover, so it does not count.
+	ErrReplicas = errors.New("too few replicas of redis have it")
 )
 
 // HeldError says that another process holds a name.
@@ -70,6 +73,8 @@ type Options struct {
 	Keep time.Duration
 	// TrustYoung gives out leases although Redis was started a short time ago: it has forgotten nothing.
 	TrustYoung bool
+	// Replicas is how many replicas of Redis must have a lease, a renewal or a change before it counts; 0: the master alone.
+	Replicas int
 	// Now is the holder's monotonic clock; nil: the machine's.
 	Now func() time.Time
 }
@@ -128,13 +133,14 @@ func (l *Leases) keys(name string) []string {
 
 // Acquire holds a name, and prolongs the lease until it is released or lost. It does not wait for another holder.
 //
-// Errors: *HeldError, ErrYoung, ErrUptime, or the connection's.
+// Errors: *HeldError, ErrYoung, ErrUptime, ErrReplicas, or the connection's.
 func (l *Leases) Acquire(ctx context.Context, name string) (*Lease, error) {
 	o := l.options
 	asked := o.Now()
 	asking, cancel := context.WithTimeout(ctx, 2*ioTime)
 	defer cancel()
-	answer, err := acquireScript.Run(asking, l.client, l.keys(name), l.holder, o.TTL.Milliseconds(), o.Keep.Milliseconds(), o.uptime()).Slice()
+	ran, behind := l.run(asking, acquireScript, name, l.holder, o.TTL.Milliseconds(), o.Keep.Milliseconds(), o.uptime())
+	answer, err := ran.Slice()
 	if err != nil {
 		return nil, fmt.Errorf("lease of %s: %w", name, err)
 	}
@@ -153,6 +159,9 @@ func (l *Leases) Acquire(ctx context.Context, name string) (*Lease, error) {
 	token, ok := answer[1].(int64)
 	if !ok || word != "acquired" {
 		return nil, fmt.Errorf("lease of %s: answer %v was not understood", name, answer)
+	}
+	if behind != nil { // asked again it is ours still
+		return nil, fmt.Errorf("lease of %s: %w", name, behind)
 	}
 	held := &Lease{
 		leases: l, name: name, token: uint64(token), value: l.holder + " " + strconv.FormatInt(token, 10),
@@ -276,13 +285,17 @@ func (l *Lease) renew(ctx context.Context) {
 	asked := o.Now()
 	ctx, cancel := context.WithTimeout(ctx, min(o.Renew, ioTime))
 	defer cancel()
-	ours, err := renewScript.Run(ctx, l.leases.client, l.leases.keys(l.name), l.value, o.TTL.Milliseconds(), o.Keep.Milliseconds()).Int()
+	ran, behind := l.leases.run(ctx, renewScript, l.name, l.value, o.TTL.Milliseconds(), o.Keep.Milliseconds())
+	ours, err := ran.Int()
 	if err != nil {
 		return // it is asked again, as long as there is time
 	}
 	if ours == 0 {
 		l.lose("another process has it, or redis forgot it")
 		return
+	}
+	if behind != nil {
+		return // whoever is the master next may let it end sooner
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

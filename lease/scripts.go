@@ -1,6 +1,11 @@
 package lease
 
-import "github.com/redis/go-redis/v9"
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+)
 
 // The scripts run as one step each in Redis. KEYS of all of them: the lease, the token, the table. A lease's value is the
 // holder's name, a space and the token.
@@ -48,7 +53,10 @@ local last = redis.call('HGET', KEYS[3], '')
 if not last and ARGV[5] == '1' then return 'gone' end
 if last then
   local token, number = string.match(last, '^(%d+) (%d+)$')
-  if token == ARGV[2] and tonumber(number) >= tonumber(ARGV[3]) then return 'ok' end
+  if token == ARGV[2] and tonumber(number) >= tonumber(ARGV[3]) then
+    redis.call('PEXPIRE', KEYS[3], ARGV[4]) -- a write after it, that replicas are waited for with
+    return 'ok'
+  end
 end
 local i = 6
 while i <= #ARGV do
@@ -65,3 +73,52 @@ redis.call('PEXPIRE', KEYS[3], ARGV[4])
 return 'ok'
 `)
 )
+
+// replicaTime is how long replicas are waited for. It leaves time for the answer within ioTime.
+const replicaTime = ioTime / 2
+
+// run runs a script on the keys of a name. behind is not nil if it has run, and too few replicas have what it wrote; what it did must
+// not be relied on then. Redis counts what a connection wrote, so it is asked on the same one.
+func (l *Leases) run(ctx context.Context, script *redis.Script, name string, args ...any) (ran *redis.Cmd, behind error) {
+	keys := l.keys(name)
+	if l.options.Replicas <= 0 {
+		return script.Run(ctx, l.client, keys, args...), nil
+	}
+	master, err := l.master(ctx, keys[0])
+	if err != nil {
+		ran = redis.NewCmd(ctx)
+		ran.SetErr(err)
+		return ran, nil
+	}
+	for _, send := range []func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd{script.EvalSha, script.Eval} {
+		pipe := master.Pipeline()
+		ran = send(ctx, pipe, keys, args...)
+		waited := pipe.Do(ctx, "WAIT", l.options.Replicas, replicaTime.Milliseconds())
+		_, _ = pipe.Exec(ctx) // each command has its own error
+		have, err := waited.Int64()
+		switch {
+		case err != nil:
+			behind = fmt.Errorf("%w: %w", ErrReplicas, err)
+		case have < int64(l.options.Replicas):
+			behind = fmt.Errorf("%w: have %d, want %d", ErrReplicas, have, l.options.Replicas)
+		default:
+			behind = nil
+		}
+		if !redis.HasErrorPrefix(ran.Err(), "NOSCRIPT") {
+			break
+		}
+	}
+	if cluster, several := l.client.(*redis.ClusterClient); several && redis.HasErrorPrefix(ran.Err(), "MOVED") {
+		cluster.ReloadState(ctx) // the next try asks the right one
+	}
+	return ran, behind
+}
+
+// master is the server that has a key: a cluster would ask any of its servers about replicas.
+func (l *Leases) master(ctx context.Context, key string) (redis.UniversalClient, error) {
+	cluster, several := l.client.(*redis.ClusterClient)
+	if !several {
+		return l.client, nil
+	}
+	return cluster.MasterForKey(ctx, key)
+}

@@ -67,6 +67,7 @@ func (l *Lease) Commit(changes []Change) error {
 	for {
 		answer, err := l.commit(args)
 		switch {
+		case errors.Is(err, ErrReplicas) && l.Valid(): // asked again, it is not made twice
 		case err == nil && answer == "ok":
 			l.tables.there = true
 			return nil
@@ -96,7 +97,12 @@ func (l *Lease) commit(args []any) (string, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*ioTime)
 	defer cancel()
-	return commitScript.Run(ctx, l.leases.client, l.leases.keys(l.name), args...).Text()
+	ran, behind := l.leases.run(ctx, commitScript, l.name, args...)
+	answer, err := ran.Text()
+	if err == nil && answer == "ok" {
+		err = behind
+	}
+	return answer, err
 }
 
 // Look reads the table of a name that this process need not hold, as it is at one moment. Its holder may change it right after.

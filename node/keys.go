@@ -34,6 +34,8 @@ type HeldKey struct {
 	// Store has the key's journal: the node's own, or one of the key's alone. Then the node runs its committer as long as it holds the key.
 	Store *store.Store
 	Lease Lease
+	// Fence is the number of this holding of the key: that of each later one is greater.
+	Fence uint64
 	// Release gives the key back, after everything of it has been written down; nil: nobody waits for it.
 	Release func(context.Context) error
 }
@@ -198,12 +200,12 @@ func (k *keyring) start(ctx context.Context, key signer.Signer, fail context.Can
 		return errors.Join(err, h.end(ctx))
 	}
 	k.join(ctx, w)
-	k.tell(w, true, "taken")
+	k.tell(h.HeldKey, true, "taken")
 	k.group.Go(func() {
 		var err error
 		pprof.Do(ctx, pprof.Labels("owner", "senders"), func(ctx context.Context) { err = w.run(ctx) })
 		k.leave(ctx, w)
-		k.tell(w, false, leaving(ctx, w, err))
+		k.tell(h.HeldKey, false, leaving(ctx, w, err))
 		err = errors.Join(err, h.end(ctx))
 		switch {
 		case k.holder == nil && err != nil:
@@ -217,9 +219,9 @@ func (k *keyring) start(ctx context.Context, key signer.Signer, fail context.Can
 }
 
 // tell says that a leased key was won, or is not used any more.
-func (k *keyring) tell(w *worker, held bool, cause string) {
+func (k *keyring) tell(h *HeldKey, held bool, cause string) {
 	if k.holder != nil {
-		k.node.sink(event.LeaseMoved{Signer: w.key.Address(), Held: held, Cause: cause})
+		k.node.sink(event.LeaseMoved{Signer: h.Signer.Address(), Held: held, Fence: h.Fence, Cause: cause})
 	}
 }
 

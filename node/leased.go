@@ -41,7 +41,7 @@ func (l *LeasedKeys) Hold(ctx context.Context, key signer.Signer) (*HeldKey, err
 		defer cancel()
 		return nil, errors.Join(err, held.Release(ctx))
 	}
-	return &HeldKey{Signer: key, Store: kept, Lease: held, Release: held.Release}, nil
+	return &HeldKey{Signer: key, Store: kept, Lease: held, Fence: held.Token(), Release: held.Release}, nil
 }
 
 // InFlight implements [KeyHolder].

@@ -72,6 +72,7 @@ func conditions() []condition {
 		{flag: "lease-ttl", needs: redis},
 		{flag: "lease-margin", needs: redis},
 		{flag: "redis-keep", needs: redis},
+		{flag: "redis-wait-replicas", needs: redis},
 		{flag: "pool-lease-ttl", needs: []need{{flag: "store", values: []string{storeRedis}}}},
 		{flag: "fund-check-blocks", needs: given("funding-private-key", "funding-private-key-file", "funding-kms-key-id")},
 		{flag: "raced-tx-sender-url", needs: []need{{flag: "raced-tx-sender-kind", values: []string{"conditional", "flashbots", "bloxroute", "private"}}}},

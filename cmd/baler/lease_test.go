@@ -205,6 +205,18 @@ func TestAnOperatorDrainsAKey(t *testing.T) {
 	if have := log.turns(key); !slices.Equal(have, []string{"a", "b"}) {
 		t.Errorf("the key was used in turn by %v, want a and then b", have)
 	}
+	for _, c := range []struct {
+		process *program
+		moves   []string // of the key, each with the number of the holding
+	}{{a, []string{"true 1 taken", "false 1 drained"}}, {b, []string{"true 2 taken"}}} {
+		var moves []string
+		for _, line := range c.process.loggedAll("lease moved") {
+			moves = append(moves, fmt.Sprint(line["held"], " ", line["fence"], " ", line["cause"]))
+		}
+		if !slices.Equal(moves, c.moves) {
+			t.Errorf("the leases moved %q, want %q", moves, c.moves)
+		}
+	}
 }
 
 func (p *program) signal(t *testing.T, s syscall.Signal) {

@@ -25,6 +25,8 @@ type leaseSettings struct {
 	LeaseMargin time.Duration `help:"How long before that a process stops using the key." default:"10s"`
 	PoolTTL     time.Duration `help:"With --store=redis: how long the pool stays with a process that died or cannot reach Redis." name:"pool-lease-ttl" default:"3s"`
 	RedisKeep   time.Duration `help:"How long what nobody uses stays in Redis." default:"720h"`
+
+	RedisWaitReplicas int `help:"How many replicas of Redis must have a lease, a journal's change or an operation before it counts; 0: the server that is asked alone. With Sentinels or a cluster, what no replica has is forgotten when one takes over." default:"0"`
 }
 
 // leased says whether keys are leased.
@@ -44,6 +46,9 @@ func (s leaseSettings) open() (redis.UniversalClient, error) {
 	if s.RedisKeep < 10*s.LeaseTTL {
 		return nil, badSetting("--redis_keep: have %s, want at least ten times --lease_ttl", s.RedisKeep)
 	}
+	if s.RedisWaitReplicas < 0 {
+		return nil, badSetting("--redis_wait_replicas: have %d, want 0 or more", s.RedisWaitReplicas)
+	}
 	client, err := lease.Dial(s.RedisURL)
 	if err != nil {
 		return nil, badSetting("--redis_url: %w", err)
@@ -53,10 +58,10 @@ func (s leaseSettings) open() (redis.UniversalClient, error) {
 
 // holder returns what holds the keys of the chain.
 func (s leaseSettings) holder(ctx context.Context, client redis.UniversalClient, meta store.Meta, log *slog.Logger) node.KeyHolder {
-	for _, trouble := range lease.Doubts(ctx, client) {
+	for _, trouble := range lease.Doubts(ctx, client, s.RedisWaitReplicas) {
 		log.Warn("redis may forget what is in it", "why", trouble)
 	}
-	leases := lease.New(client, meta.ChainID, lease.Options{TTL: s.LeaseTTL, Margin: s.LeaseMargin, Keep: s.RedisKeep})
+	leases := lease.New(client, meta.ChainID, lease.Options{TTL: s.LeaseTTL, Margin: s.LeaseMargin, Keep: s.RedisKeep, Replicas: s.RedisWaitReplicas})
 	log.Info("keys are leased", "holder", leases.Holder(), "ttl", s.LeaseTTL)
 	return &node.LeasedKeys{Leases: leases, Meta: meta}
 }

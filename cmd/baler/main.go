@@ -17,6 +17,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	kongcompletion "github.com/jotaen/kong-completion"
+	"github.com/redis/go-redis/v9"
 )
 
 // Exit codes of the program.
@@ -68,6 +69,7 @@ type console struct {
 }
 
 func main() {
+	redis.SetLogger(noRedisLog{})
 	signal.Ignore(syscall.SIGXFSZ) // a limit on file sizes is an error of the write, as a full disk is, not the end of the process
 	// The first signal asks for a clean stop; a second one ends the process as usual.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -76,6 +78,12 @@ func main() {
 		out: os.Stdout, err: os.Stderr, environ: os.Environ(), args: os.Args[1:], level: new(slog.LevelVar),
 	}))
 }
+
+// noRedisLog drops what Redis' client prints by itself, in a form of its own: what fails comes back as an error, and is logged once.
+type noRedisLog struct{}
+
+// Printf drops a line.
+func (noRedisLog) Printf(context.Context, string, ...any) {}
 
 // run parses the arguments, runs the command, and returns the exit code.
 func run(ctx context.Context, args []string, c console) int {

@@ -25,7 +25,7 @@ const standbyPause = 200 * time.Millisecond
 func (s leaseSettings) standBy(ctx context.Context, client redis.UniversalClient, meta store.Meta, log *slog.Logger, keep kept,
 	at rpcSettings, life func(kept) error,
 ) error {
-	leases := lease.New(client, meta.ChainID, lease.Options{TTL: s.PoolTTL, Keep: s.RedisKeep})
+	leases := lease.New(client, meta.ChainID, lease.Options{TTL: s.PoolTTL, Keep: s.RedisKeep, Replicas: s.RedisWaitReplicas})
 	for {
 		held, err := s.holdPool(ctx, leases, at, log)
 		if ctx.Err() != nil && held == nil {
