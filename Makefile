@@ -107,13 +107,14 @@ gobench: ## Go benchmarks with allocations (BENCH=Validate for some)
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 
 ##@ Check and change the code
-.PHONY: lint golangci tidy-check deadcode fmt contracts contracts-check vendor vendor-check
+.PHONY: lint golangci tidy-check deadcode fmt contracts contracts-check vendor vendor-check proto proto-check
 lint: ## Everything a reviewer should not have to look for
 	@$(MAKE) golangci
 	@$(MAKE) tidy-check
 	@$(MAKE) deadcode
 	@$(MAKE) contracts-check
 	@$(MAKE) vendor-check
+	@$(MAKE) proto-check
 	@echo "make lint: everything passed"
 
 golangci: ## golangci-lint with .golangci.yml
@@ -140,3 +141,9 @@ vendor: ## Rewrite the live page's third-party files from their pinned npm packa
 
 vendor-check: ## The committed third-party files are what the pinned npm packages give
 	node scripts/vendor.mjs --check
+
+proto: ## Rewrite the code of the protocol between processes from its schema
+	scripts/proto.sh
+
+proto-check: ## The schema is clean, says nothing that older processes misread, and the committed code is what it gives
+	scripts/proto.sh --check

@@ -210,6 +210,14 @@ type CallServed struct {
 	Took   time.Duration
 }
 
+// PoolAsked: a call between the processes of a bundler has ended.
+type PoolAsked struct {
+	Side   string // "asked": by this process; "served": by this process
+	Method string
+	Result string // one of a closed set: "ok", "failed" (the pool's own answer), or what went wrong on the way
+	Took   time.Duration
+}
+
 // FundsMoved: a transaction that moves funds between the bundler's keys is in a block.
 type FundsMoved struct {
 	From     common.Address
@@ -251,3 +259,4 @@ func (LeaseMoved) event()         {}
 func (BalanceSeen) event()        {}
 func (NodeAsked) event()          {}
 func (CallServed) event()         {}
+func (PoolAsked) event()          {}

@@ -79,7 +79,7 @@ func (m moment) entryOf(e event.Event) (rpc.TimelineEntry, []common.Hash) {
 		x.Block, x.Signer, x.Transaction, x.Reason = e.Block, &e.Signer, &e.Tx, revertCause(e.Cause)
 		return x, e.Hashes
 	case event.HeadSeen, event.SenderMoved, event.BundleMined, event.Alert, event.OperationValidated, event.KeyUsed, event.LeaseMoved,
-		event.BalanceSeen, event.NodeAsked, event.CallServed:
+		event.BalanceSeen, event.NodeAsked, event.CallServed, event.PoolAsked:
 		return rpc.TimelineEntry{}, nil // about no single operation
 	default:
 		return rpc.TimelineEntry{}, nil
@@ -139,7 +139,7 @@ func (m moment) noticeOf(e event.Event) rpc.Notice {
 		return rpc.SenderNotice{At: m.ms, Block: m.block, Signer: e.Signer, Alert: e.Kind, Text: e.Text}
 	case event.HeadSeen, event.OperationReceived, event.OperationAdded, event.OperationRejected, event.OperationSkipped,
 		event.OperationRemoved, event.OperationMined, event.OperationRevived, event.OperationsReleased, event.OperationValidated,
-		event.KeyUsed, event.LeaseMoved, event.BalanceSeen, event.NodeAsked, event.CallServed:
+		event.KeyUsed, event.LeaseMoved, event.BalanceSeen, event.NodeAsked, event.CallServed, event.PoolAsked:
 		return nil // told as an operation's entry, or not at all
 	default:
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -29,6 +30,9 @@ func encodeOperation(op *pool.Operation) (*storedOperation, error) {
 }
 
 func (s *storedOperation) decode() (*pool.Operation, error) {
+	if !slices.Contains(userop.Versions(), s.EntryPoint.Version) {
+		return nil, fmt.Errorf("%w: operation %s of version %d", ErrDamaged, s.Hash, s.EntryPoint.Version)
+	}
 	op, err := userop.Decode(s.Op, s.EntryPoint.Version)
 	if err != nil {
 		return nil, fmt.Errorf("%w: operation %s: %w", ErrDamaged, s.Hash, err)
@@ -37,13 +41,30 @@ func (s *storedOperation) decode() (*pool.Operation, error) {
 	return &s.Operation, nil
 }
 
-// PutOperation keeps an operation of the pool, under its hash.
-func PutOperation(op *pool.Operation) Write {
+// EncodeOperation returns an operation of the pool as the store keeps it: a record with a version and a checksum.
+func EncodeOperation(op *pool.Operation) ([]byte, error) {
 	stored, err := encodeOperation(op)
 	if err != nil {
-		return Write{err: err}
+		return nil, err
 	}
-	record, err := seal(recordOperation, stored)
+	return seal(recordOperation, stored)
+}
+
+// DecodeOperation is the inverse of [EncodeOperation]. What is no such record is [ErrDamaged], or of another version.
+func DecodeOperation(record []byte) (*pool.Operation, error) {
+	stored, err := unseal[*storedOperation](recordOperation, record)
+	if err != nil {
+		return nil, err
+	}
+	if stored == nil {
+		return nil, fmt.Errorf("%w: a record without an operation", ErrDamaged)
+	}
+	return stored.decode()
+}
+
+// PutOperation keeps an operation of the pool, under its hash.
+func PutOperation(op *pool.Operation) Write {
+	record, err := EncodeOperation(op)
 	key := op.Hash
 	return Write{err: err, bytes: len(record), apply: func(_ *Store, tx transaction) error {
 		return tx.Bucket(bucketOperations).Put(key[:], record)
@@ -88,14 +109,14 @@ func (s *Store) Operations() iter.Seq2[*pool.Operation, error] {
 }
 
 func readOperation(p pair) (*pool.Operation, error) {
-	stored, err := unseal[*storedOperation](recordOperation, p.value)
+	op, err := DecodeOperation(p.value)
 	if err != nil {
 		return nil, fmt.Errorf("operation %x: %w", p.key, err)
 	}
-	if common.BytesToHash(p.key) != stored.Hash {
-		return nil, fmt.Errorf("%w: operation %s stands under the key %x", ErrDamaged, stored.Hash, p.key)
+	if common.BytesToHash(p.key) != op.Hash {
+		return nil, fmt.Errorf("%w: operation %s stands under the key %x", ErrDamaged, op.Hash, p.key)
 	}
-	return stored.decode()
+	return op, nil
 }
 
 // storedReputation is the counters of one address. Its status follows from them and from the pool's settings.

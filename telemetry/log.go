@@ -105,6 +105,10 @@ func describe(e event.Event) (slog.Level, string, []slog.Attr) {
 		}
 	case event.CallServed:
 		return slog.LevelDebug, "call served", []slog.Attr{slog.String("method", e.Method), slog.Int("code", e.Code), slog.Duration("took", e.Took)}
+	case event.PoolAsked:
+		return slog.LevelDebug, "pool asked", []slog.Attr{
+			slog.String("side", e.Side), slog.String("method", e.Method), slog.String("result", e.Result), slog.Duration("took", e.Took),
+		}
 	case event.FundsMoved:
 		return slog.LevelInfo, "funds moved", []slog.Attr{
 			address("payer", e.From), hash("tx", e.Tx), slog.Uint64("block", e.Block), slog.Int("accounts", e.Accounts),

@@ -77,7 +77,8 @@ type families struct {
 	nodeCalls, nodeRequests                                               *counter
 	nodeSeconds                                                           *histogram
 	rpcCalls                                                              *counter
-	rpcSeconds, signSeconds                                               *histogram
+	remoteCalls                                                           *counter
+	rpcSeconds, remoteSeconds, signSeconds                                *histogram
 	signFailures, leaseMoves, alerts                                      *counter
 }
 
@@ -146,6 +147,11 @@ func newFamilies(c *catalogue) families {
 		rpcCalls:     c.counter("baler_rpc_calls_total", "JSON-RPC calls answered.", "method", "code"),
 		rpcSeconds:   c.histogram("baler_rpc_call_seconds", "Time of one answered JSON-RPC call, waiting for its turn included.", quickSeconds(), "method"),
 
+		remoteCalls: c.counter("baler_remote_calls_total", "Calls between the processes of a bundler; one that is tried again counts once.",
+			"side", "method", "result"),
+		remoteSeconds: c.histogram("baler_remote_call_seconds", "Time of one of them, trying again included. Streams are not timed.",
+			quickSeconds(), "side", "method"),
+
 		signSeconds:  c.histogram("baler_signature_seconds", "Time of one signature.", quickSeconds(), "kind"),
 		signFailures: c.counter("baler_signature_failures_total", "Signatures that could not be made.", "signer", "kind", "cause"),
 		leaseHeld:    c.gauge("baler_lease_held", "1 while this process may use the key.", "signer"),
@@ -198,6 +204,9 @@ func (m *Metrics) count(e event.Event) {
 	case event.CallServed:
 		m.rpcCalls.inc(e.Method, strconv.Itoa(e.Code))
 		m.rpcSeconds.observe(e.Took.Seconds(), e.Method)
+	case event.PoolAsked:
+		m.remoteCalls.inc(e.Side, e.Method, e.Result)
+		m.remoteSeconds.observe(e.Took.Seconds(), e.Side, e.Method)
 	case event.KeyUsed:
 		if e.Failed != "" {
 			m.signFailures.inc(e.Signer.Hex(), e.Kind, e.Failed)

@@ -35,6 +35,7 @@ func way() []layer {
 		{[]string{"funding"}, "moves money between keys, with the adapters' hands"},
 		{[]string{"rpc", "dashboard"}, "declare what they serve and show; the shell implements it"},
 		{[]string{"node"}, "the shell: every goroutine of the pipeline"},
+		{[]string{"remote/remotev1"}, "what processes say to each other, generated"},
 		{[]string{"remote", "telemetry"}, "other ways into and out of the shell"},
 		{[]string{"load", "devchain"}, "a client that knows only URLs, and a chain for development"},
 		{[]string{"cmd/baler", "test/bench", "test/conformance"}, "wires it all; measures it all; says what shows what"},
