@@ -3,6 +3,8 @@ package remote
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,40 +63,44 @@ func (h *builderHandler) Candidates(ctx context.Context, r *pb.CandidatesRequest
 	return m, nil
 }
 
+// lookedUp is how many operations are looked up in the pool at once: what an answer has no room for was looked up in vain.
+const lookedUp = 256
+
 // Operations implements the service.
 func (h *builderHandler) Operations(ctx context.Context, r *pb.OperationsRequest) (*pb.OperationsResponse, error) {
 	hashes, err := decodeHashes(r.GetHashes())
 	if err != nil {
 		return nil, notUnderstood(err)
 	}
-	ops, err := termOf(ctx).builders.Operations(ctx, hashes)
-	m := new(pb.OperationsResponse)
-	if m.Failure, err = failure(ctx, err); err != nil || m.Failure != nil {
-		return m, err
-	}
-	found := make(map[common.Hash]*pool.Operation, len(ops))
-	for _, op := range ops {
-		found[op.Hash] = op
-	}
-	room := answerBytes
-	for _, hash := range hashes {
-		if room <= 0 {
-			break
+	m, room := new(pb.OperationsResponse), answerBytes
+	for some := range slices.Chunk(hashes, lookedUp) {
+		ops, err := termOf(ctx).builders.Operations(ctx, some)
+		if m.Failure, err = failure(ctx, err); err != nil || m.Failure != nil {
+			return m, err
 		}
-		m.LookedAt++
-		op := found[hash]
-		if op == nil {
-			continue
+		found := make(map[common.Hash]*pool.Operation, len(ops))
+		for _, op := range ops {
+			found[op.Hash] = op
 		}
-		operation, err := encodePooled(op)
-		if err != nil {
-			return nil, fmt.Errorf("operation %s: %w", hash, err)
-		}
-		room -= len(operation.GetRecord())
-		m.Operations = append(m.Operations, operation)
-		if client := r.GetClient(); client != 0 {
-			h.server.sent.of(client, op)
-			h.server.sent.add(client, hash)
+		for _, hash := range some {
+			if room <= 0 {
+				return m, nil
+			}
+			m.LookedAt++
+			op := found[hash]
+			if op == nil {
+				continue
+			}
+			operation, err := encodePooled(op)
+			if err != nil {
+				return nil, fmt.Errorf("operation %s: %w", hash, err)
+			}
+			room -= len(operation.GetRecord())
+			m.Operations = append(m.Operations, operation)
+			if client := r.GetClient(); client != 0 {
+				h.server.sent.of(client, op)
+				h.server.sent.add(client, hash)
+			}
 		}
 	}
 	return m, nil
@@ -264,7 +270,7 @@ func (h *builderHandler) Attend(ctx context.Context, r *pb.AttendRequest, stream
 	t := termOf(ctx)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(t.over, cancel)()
+	defer context.AfterFunc(t.over, cancel)() //nolint:contextcheck // the term's end ends the stream, beside the caller's
 	var sending sync.Mutex
 	send := func(m *pb.AttendResponse) error {
 		sending.Lock()
@@ -293,13 +299,16 @@ func (h *builderHandler) Attend(ctx context.Context, r *pb.AttendRequest, stream
 	err := t.builders.Attend(ctx, r.GetProcess(), func(o node.Order) error {
 		return send(&pb.AttendResponse{Order: &pb.Order{Id: o.ID, Kind: pb.OrderKind(o.Kind), Auto: o.Auto}})
 	})
+	gone := ctx.Err() != nil
 	cancel()
 	pulse.Wait()
-	h.server.logged("a builder's orders end", err)
+	if err != nil {
+		h.server.cfg.Logger.LogAttrs(ctx, slog.LevelDebug, "a builder's orders end", slog.Any("err", err))
+	}
 	if t.over.Err() != nil {
 		return notLeading()
 	}
-	if err == nil || ctx.Err() != nil {
+	if err == nil || gone {
 		return nil
 	}
 	return stream.Send(&pb.AttendResponse{Failure: encodeFailure(err)})

@@ -107,8 +107,10 @@ func classify(method string, err error) *Error {
 	switch status.Code() {
 	case connect.CodeDeadlineExceeded:
 		e.Cause = TimedOut
-	case connect.CodeCanceled:
-		e.Cause = Canceled
+	case connect.CodeCanceled: // a connection that breaks is one too
+		if errors.Is(err, context.Canceled) {
+			e.Cause = Canceled
+		}
 	case connect.CodeUnauthenticated, connect.CodePermissionDenied:
 		e.Cause, e.Sent = Unauthorized, false
 	case connect.CodeInvalidArgument, connect.CodeUnimplemented, connect.CodeResourceExhausted, connect.CodeOutOfRange:

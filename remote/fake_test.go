@@ -63,11 +63,13 @@ func (f *fakePool) Operations(_ context.Context, hashes []common.Hash) (found []
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, hashes...)
+	wanted := make(map[common.Hash]struct{}, len(hashes))
 	for _, hash := range hashes {
-		for _, op := range f.operations {
-			if op.Hash == hash {
-				found = append(found, op)
-			}
+		wanted[hash] = struct{}{}
+	}
+	for _, op := range f.operations {
+		if _, is := wanted[op.Hash]; is {
+			found = append(found, op)
 		}
 	}
 	return found, f.fail
@@ -332,4 +334,3 @@ func (a *authority) sign(t *testing.T, name string, authority bool) (*x509.Certi
 	}
 	return cert, key
 }
-

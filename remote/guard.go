@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -53,7 +52,7 @@ func (s *Server) identified(next http.Handler) http.Handler {
 
 // admitted lets calls in that come from one of ours, while this process serves the pool, as many as there are slots. What is
 // refused here was not carried out.
-func (s *Server) admitted(service string, calls, streams chan struct{}, next http.Handler) http.Handler {
+func (s *Server) admitted(calls, streams chan struct{}, next http.Handler) http.Handler {
 	return s.identified(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t := s.term.Load()
 		if t == nil || !s.enter() {
@@ -137,7 +136,7 @@ func (o observer) WrapStreamingHandler(next connect.StreamingHandlerFunc) connec
 
 // resultOf is the cause of an error, from the server's side.
 func resultOf(err error) string {
-	switch connect.CodeOf(err) { //nolint:exhaustive // a handler makes no others
+	switch connect.CodeOf(err) {
 	case connect.CodeDeadlineExceeded:
 		return string(TimedOut)
 	case connect.CodeCanceled:
@@ -170,13 +169,6 @@ func codeOfEnd(ctx context.Context) connect.Code {
 		return connect.CodeDeadlineExceeded
 	}
 	return connect.CodeCanceled
-}
-
-// logged is how a stream's end is told.
-func (s *Server) logged(what string, err error) {
-	if err != nil && !errors.Is(err, context.Canceled) {
-		s.cfg.Logger.LogAttrs(context.Background(), slog.LevelDebug, what, slog.Any("err", err))
-	}
 }
 
 // methodOf is the method of a procedure: what stands behind its last slash.

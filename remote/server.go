@@ -136,7 +136,7 @@ func (s *Server) routes() http.Handler {
 	edges, builders := make(chan struct{}, s.cfg.MaxCalls), make(chan struct{}, s.cfg.MaxCalls)
 	streams := make(chan struct{}, s.cfg.MaxStreams)
 	mount := func(calls chan struct{}, path string, handler http.Handler) {
-		mux.Handle(path, s.admitted(path, calls, streams, handler))
+		mux.Handle(path, s.admitted(calls, streams, handler))
 	}
 	path, handler := pb.NewBuilderServiceHandler(&builderHandler{s}, options)
 	mount(builders, path, handler)
