@@ -112,7 +112,7 @@ func TestAChangeThatNoReplicaHasDoesNotCount(t *testing.T) {
 	master.Kill(t)
 	replica.Resume(t)
 	promoted := replica.Client(t)
-	for deadline := time.Now().Add(time.Minute); promoted.SlaveOf(t.Context(), "NO", "ONE").Err() != nil; <-time.After(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); promoted.ReplicaOf(t.Context(), "NO", "ONE").Err() != nil; <-time.After(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the replica does not answer")
 		}
@@ -154,5 +154,60 @@ func TestAnUnsafeRedisIsDoubted(t *testing.T) {
 	}
 	if doubts := lease.Doubts(t.Context(), safe.Client(t), 1); doubts != nil {
 		t.Errorf("have %q, want none: the replica is waited for", doubts)
+	}
+}
+
+// skewed is a clock that is off by so much, and runs at so many percent of the true speed.
+func skewed(off time.Duration, percent int64) func() time.Time {
+	began := time.Now()
+	return func() time.Time { return began.Add(off + time.Since(began)*time.Duration(percent)/100) }
+}
+
+// What o'clock a process believes it is does not matter: leases are counted by Redis' clock, and by how long ago the holder asked. A clock
+// that runs too slow by less than the margin changes nothing either; one that is worse makes its holder believe for too long, and
+// what it writes then is refused.
+func TestClocksThatDisagreeMakeNoTwoHolders(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		off     time.Duration
+		percent int64
+		wrong   bool // it believes for too long
+	}{
+		"ten years ahead":      {10 * 365 * 24 * time.Hour, 100, false},
+		"ten years behind":     {-10 * 365 * 24 * time.Hour, 100, false},
+		"twice as fast":        {0, 200, false},
+		"slow by a tenth":      {0, 90, false},
+		"at a twentieth of it": {time.Hour, 5, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			way := redistest.NewProxy(t, server.Addr)
+			options := quick()
+			options.Now = skewed(c.off, c.percent)
+			first, rival := acquire(t, process(t, way.Addr, options), "key"), process(t, server.Addr, quick())
+			load(t, first)
+			mustCommit(t, first, put("a", "1"))
+			for range 10 { // it is prolonged, whatever its clock says
+				if _, err := rival.Acquire(t.Context(), "key"); err == nil {
+					t.Fatal("two hold it")
+				}
+				<-time.After(50 * time.Millisecond)
+			}
+			way.Cut()
+			second := acquire(t, rival, "key")
+			if first.Valid() && !c.wrong {
+				t.Error("both are valid at one moment")
+			}
+			load(t, second)
+			mustCommit(t, second, put("a", "2"))
+			way.Heal()
+			if err := first.Commit([]lease.Change{put("a", "3")}); !errors.Is(err, lease.ErrLost) {
+				t.Errorf("have %v, want ErrLost", err)
+			}
+			if have := load(t, second); have["a"] != "2" || !second.Valid() {
+				t.Errorf("have %v, valid %v, want what the new holder wrote", have, second.Valid())
+			}
+		})
 	}
 }

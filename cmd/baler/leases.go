@@ -110,7 +110,10 @@ func (t *treasury) executeLeased(ctx context.Context, jobs []job, meta store.Met
 	}()
 	for _, j := range jobs {
 		key, err := holder.Hold(ctx, j.key)
-		if err != nil {
+		switch {
+		case errors.Is(err, lease.ErrYoung):
+			return fmt.Errorf("%s: %w (try again after that)", j.key.Address(), err)
+		case err != nil:
 			return fmt.Errorf("%s: %w (drain it first)", j.key.Address(), err)
 		}
 		held[j.key.Address()] = key
