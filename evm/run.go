@@ -43,6 +43,8 @@ type Run struct {
 	tx       vm.TxContext
 	rules    params.Rules
 	machine  *vm.EVM // the one executing now, or nil
+	aside    *vm.EVM // the one that runs what is quiet meanwhile, or nil
+	quiet    []common.Address
 	stopped  bool
 	accesses func(Access) // told of slots that are touched
 	stateGas uint64
@@ -343,11 +345,15 @@ func (r *Run) evm(hooks *tracing.Hooks) (*vm.EVM, func()) {
 	machine.SetPrecompiles(r.view.source.contracts.of(r.rules))
 	machine.SetTxContext(r.tx)
 	r.machine = machine
-	release := context.AfterFunc(r.reader.ctx, machine.Cancel)
+	r.aside = r.quieten(machine, hooks, db)
+	release := context.AfterFunc(r.reader.ctx, r.cancel(machine, r.aside))
 	return machine, func() {
 		release()
-		r.machine = nil
 		machine.Release()
+		if r.aside != nil {
+			r.aside.Release()
+		}
+		r.machine, r.aside = nil, nil
 	}
 }
 
@@ -361,7 +367,17 @@ func wantsStateHooks(h *tracing.Hooks) bool {
 func (r *Run) Stop() {
 	r.stopped = true
 	if r.machine != nil {
-		r.machine.Cancel()
+		r.cancel(r.machine, r.aside)()
+	}
+}
+
+// cancel returns a function that ends what the machines execute.
+func (r *Run) cancel(machine, aside *vm.EVM) func() {
+	return func() {
+		machine.Cancel()
+		if aside != nil {
+			aside.Cancel()
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ func (w *wholeBundle) run(ctx context.Context) (bundleRun, error) {
 				run.touched.add(t.last.index, a)
 			}
 		})
+		r.Quiet(w.quiet(r))
 		outcome, err := r.Apply(msg, t.hooks())
 		run.trace, run.outcome = t, outcome
 		reads = r.ReadSet()
@@ -72,6 +73,19 @@ func (w *wholeBundle) run(ctx context.Context) (bundleRun, error) {
 		w.simulated += min(max(run.trace.validating, run.trace.last.index+1), len(ops))
 	}
 	return run, err
+}
+
+// quiet are the contracts whose own code the trace of the bundle need not see: all that the EntryPoint calls. Nil if it calls others,
+// aggregators or a beneficiary with code.
+func (w *wholeBundle) quiet(r *evm.Run) []common.Address {
+	if w.aggregated() || r.State().GetCodeSize(w.Beneficiary) > 0 {
+		return nil
+	}
+	list := []common.Address{entrypoint.SenderCreator(w.EntryPoint.Version)}
+	for _, op := range w.ops() {
+		list = append(list, entities(op)...)
+	}
+	return list
 }
 
 // reverted reports whether handleOps did not succeed.
