@@ -26,6 +26,12 @@ type contender struct {
 	start func(ctx context.Context, chain chainReady, s scenario, signers, port int) (*process, func() error, error)
 }
 
+// The contenders' names.
+const (
+	balerName = "Baler"
+	altoName  = "Alto"
+)
+
 // keys returns a contender's keys: each has its own, so that none finds transactions of another.
 func keys(from, n int) string {
 	list := make([]string, n)
@@ -48,7 +54,7 @@ const (
 
 // baler is our bundler as users run it: full rules, and a store on the disk.
 func baler(binary string, flags []string) contender {
-	return contender{name: "Baler", start: func(ctx context.Context, chain chainReady, s scenario, signers, port int) (*process, func() error, error) {
+	return contender{name: balerName, start: func(ctx context.Context, chain chainReady, s scenario, signers, port int) (*process, func() error, error) {
 		dir, err := os.MkdirTemp("", "baler-bench-")
 		if err != nil {
 			return nil, nil, err
@@ -64,7 +70,7 @@ func baler(binary string, flags []string) contender {
 
 // alto is the npm package of the Alto bundler without its own ERC-7562 checks, which need a tracer that geth lacks.
 func alto(dir string) contender {
-	return contender{name: "Alto", start: func(ctx context.Context, chain chainReady, _ scenario, signers, port int) (*process, func() error, error) {
+	return contender{name: altoName, start: func(ctx context.Context, chain chainReady, _ scenario, signers, port int) (*process, func() error, error) {
 		program := filepath.Join(dir, "node_modules", "@pimlico", "alto", "esm", "cli", "alto.js")
 		if _, err := os.Stat(program); err != nil {
 			return nil, nil, fmt.Errorf("alto is not installed: %w", err)

@@ -43,10 +43,13 @@ func sections() []section {
 	}
 }
 
+// goalsSection says which goals the figures of the other sections keep.
+const goalsSection = "goals"
+
 // Run measures the sections and writes them.
 func (c *reportCommand) Run(ctx context.Context) error {
 	page := filepath.Join(c.Docs, "benchmarks.md")
-	if err := checkSections(page, c.Sections); err != nil {
+	if err := checkSections(page, append([]string{goalsSection}, c.Sections...)); err != nil {
 		return err // before minutes of measuring
 	}
 	if err := os.MkdirAll(c.plots(), 0o755); err != nil {
@@ -78,6 +81,13 @@ func (c *reportCommand) Run(ctx context.Context) error {
 	say("%d runs in %s", len(all), time.Since(began).Round(time.Second))
 	if err != nil {
 		return err
+	}
+	if len(c.Sections) == len(sections()) { // the goals are of one run
+		var text strings.Builder
+		printGoals(&text, all)
+		if err := writeSection(page, goalsSection, text.String()); err != nil {
+			return err
+		}
 	}
 	if err := c.writeJSON(all); err != nil {
 		return err
