@@ -178,13 +178,16 @@ func goCurves(ctx context.Context, goCommand string) ([]curve, error) {
 // benchmarkLine is "BenchmarkGrowthSelect/pending=1000-2   100   1234 ns/op   56 B/op   7 allocs/op".
 var benchmarkLine = regexp.MustCompile(`(?m)^BenchmarkGrowth(\w+)/(\w+)=(\d+)\S*\s+\d+\s+(.*)$`)
 
+// allocations end the names of their curves, which are in the tables only.
+const allocations = "allocations"
+
 // parseBenchmarks reads what `go test -bench` prints.
 func parseBenchmarks(text string) (curves []curve) {
 	type unit struct {
 		name string
 		per  float64 // of the benchmark's
 	}
-	units := map[string]unit{"ns/op": {"µs", 1000}, "B/operation": {"bytes per operation", 1}, "allocs/op": {"allocations", 1}}
+	units := map[string]unit{"ns/op": {"µs", 1000}, "B/operation": {"bytes per operation", 1}, "allocs/op": {allocations, 1}}
 	sizes := map[string]string{"pending": "pending operations, in the packages", "operations": "operations of a bundle"}
 	for _, match := range benchmarkLine.FindAllStringSubmatch(text, -1) {
 		size, err := strconv.ParseFloat(match[3], 64)

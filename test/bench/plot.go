@@ -93,6 +93,9 @@ func plotBars(path string, what barPlot, all []figures) error {
 		p.Legend.Add(name, bars)
 	}
 	p.NominalX(labels...)
+	const margin = 0.6 // of a group, for the labels at the ends
+	p.X.Min, p.X.Max = -margin, float64(len(groups))-1+margin
+	p.Y.Max *= 1.25 // for the legend
 	return p.Save(vg.Length(len(groups))*vg.Inch*1.4+vg.Inch, 3*vg.Inch, path)
 }
 
@@ -112,7 +115,7 @@ func plotCurves(dir, prefix string, curves []curve) (drawn []picture, err error)
 		p.Legend.Left, p.Legend.Top = true, true
 		most, n := 1.0, 0
 		for _, c := range curves {
-			if c.size != size {
+			if c.size != size || strings.HasSuffix(c.name, allocations) {
 				continue
 			}
 			var points plotter.XYs
@@ -144,6 +147,7 @@ func plotCurves(dir, prefix string, curves []curve) (drawn []picture, err error)
 		linear.Dashes = []vg.Length{vg.Points(4), vg.Points(4)}
 		p.Add(linear)
 		p.Legend.Add("linear", linear)
+		p.X.Max, p.Y.Max = p.X.Max*1.2, p.Y.Max*30 // for a label, and the legend
 		if err := p.Save(7*vg.Inch, 4*vg.Inch, filepath.Join(dir, name.file)); err != nil {
 			return nil, err
 		}
