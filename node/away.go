@@ -107,7 +107,12 @@ func (a *attendant) obey(ctx context.Context, order Order) {
 	case OrderSendNow:
 		a.orders.Go(func() {
 			answer := OrderAnswer{ID: order.ID}
-			hash, err := n.SendBundleNow(ctx)
+			n.catchUp(ctx)
+			idle, busy := n.idleFirst()
+			hash, err := n.sendBy(ctx, idle)
+			if err != nil && len(busy) > 0 {
+				err = errors.New(allBusy)
+			}
 			if err != nil {
 				answer.Failed, answer.Nothing = err.Error(), errors.Is(err, rpc.ErrNothingToSend)
 			}

@@ -115,8 +115,14 @@ func (n *Node) SendBundleNow(ctx context.Context) (common.Hash, error) {
 		}
 		return answer.Hash, err
 	}
+	idle, busy := n.idleFirst()
+	return n.sendBy(ctx, append(idle, busy...))
+}
+
+// sendBy asks bundle senders one after the other, until one has sent a bundle.
+func (n *Node) sendBy(ctx context.Context, workers []*worker) (common.Hash, error) {
 	last := errNoSender
-	for _, w := range n.idleFirst() {
+	for _, w := range workers {
 		answer := make(chan manualAnswer, 1)
 		w.inbox.post(message{call: answer})
 		select {
@@ -137,11 +143,10 @@ func (n *Node) SendBundleNow(ctx context.Context) (common.Hash, error) {
 	return common.Hash{}, fmt.Errorf("send bundle: %w", last)
 }
 
-// idleFirst returns the workers from the next in turn on, those in Building before those that wait for a transaction.
-func (n *Node) idleFirst() []*worker {
+// idleFirst returns the workers from the next in turn on: those in Building, and those that wait for a transaction.
+func (n *Node) idleFirst() (idle, busy []*worker) {
 	workers := n.keys.all()
 	turn := int(n.next.Add(1) - 1)
-	var idle, busy []*worker
 	for i := range workers {
 		w := workers[(turn+i)%len(workers)]
 		if w.current().State == bundlesender.Building {
@@ -150,7 +155,7 @@ func (n *Node) idleFirst() []*worker {
 			busy = append(busy, w)
 		}
 	}
-	return append(idle, busy...)
+	return idle, busy
 }
 
 // SetBundlingMode implements [rpc.DebugBackend].

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"baler/rpc"
 )
@@ -135,25 +136,46 @@ func (d *desk) Answer(_ context.Context, answer OrderAnswer) error {
 	return nil
 }
 
-// orderBundle asks the processes with bundle senders in turn, until one has sent a bundle.
+// allBusy is why a process does not send a bundle now: all its bundle senders wait for transactions. It is asked again.
+const allBusy = "every bundle sender waits for a transaction"
+
+// busyPause is between two rounds of asking, while somebody is busy and nobody else sends.
+const busyPause = 250 * time.Millisecond
+
+// orderBundle asks the processes with bundle senders in turn, until one has sent a bundle, or none has anything to send.
 func (n *Node) orderBundle(ctx context.Context) (OrderAnswer, error) {
-	last := fmt.Errorf("send bundle: %w", errNoSender)
+	for {
+		answer, busy, err := n.orderRound(ctx)
+		if err == nil || !busy {
+			return answer, err
+		}
+		if err := pause(ctx, busyPause); err != nil {
+			return OrderAnswer{}, err
+		}
+	}
+}
+
+// orderRound asks each process once.
+func (n *Node) orderRound(ctx context.Context) (sent OrderAnswer, busy bool, last error) {
+	last = fmt.Errorf("send bundle: %w", errNoSender)
 	for _, a := range n.desk.orders.inTurn() {
 		answer, err := n.desk.orders.ask(ctx, a)
 		switch {
 		case ctx.Err() != nil:
-			return OrderAnswer{}, ctx.Err()
+			return OrderAnswer{}, false, ctx.Err()
 		case err != nil:
 			last = fmt.Errorf("send bundle: %w", err)
 		case answer.Failed == "":
-			return answer, nil
+			return answer, false, nil
+		case answer.Failed == allBusy:
+			busy = true
 		case answer.Nothing:
 			last = &nothingElsewhere{answer.Failed}
 		default:
 			last = fmt.Errorf("send bundle: %s", answer.Failed)
 		}
 	}
-	return OrderAnswer{}, last
+	return OrderAnswer{}, busy, last
 }
 
 // nothingElsewhere is the answer of another process that has nothing to send, in its words.

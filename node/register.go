@@ -189,3 +189,6 @@ func (r *register) count() int {
 	defer r.mu.Unlock()
 	return len(r.here)
 }
+
+// Builders returns how many bundle senders of other processes use this process's pool.
+func (n *Node) Builders() int { return n.desk.register.count() }
