@@ -74,6 +74,7 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	}
 	config.Store, config.Keys, config.MaxKeys, config.Checks, config.Boundary = keep.store, keep.keys, keep.most, keep.checks, out.boundary
 	config.Funding, config.Lease = funds, keep.lease
+	keep.role.in(&config, page.Hear)
 	by, err := s.Relay.senders(chainID, client, log)
 	if err != nil {
 		return nil, err
@@ -86,38 +87,47 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if err != nil {
 		return nil, err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.RPC.RPCAddr)
-	if err != nil {
-		return nil, badSetting("--rpc_addr: %w", err)
-	}
 	operators, operatorsListener, err := s.Admin.server(ctx, log)
 	if err != nil {
-		return nil, errors.Join(err, listener.Close())
+		return nil, err
 	}
 	metrics.Watch(pipeline)
-	served, err := s.RPC.config(pipeline, log)
-	if err != nil {
-		return nil, errors.Join(err, listener.Close(), closeIfAny(operatorsListener))
+	b := &bundler{pipeline: pipeline}
+	var listener net.Listener
+	if !keep.role.mute {
+		served, err := s.RPC.config(pipeline, log)
+		if err == nil {
+			listener, err = s.RPC.listen(ctx)
+		}
+		if err != nil {
+			return nil, errors.Join(err, closeIfAny(operatorsListener))
+		}
+		served.OnCall = callServed(sink)
+		keep.role.answer(pipeline, &served)
+		b.server = rpc.NewServer(keep.role.backend(pipeline), served)
 	}
-	served.OnCall = callServed(sink)
-	server := rpc.NewServer(pipeline, served)
 	ctx, stop := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
+	b.ctx, b.group, b.stop = ctx, group, stop
 	group.Go(owned(ctx, "pipeline", pipeline.Run))
-	group.Go(owned(ctx, "rpc", func(ctx context.Context) error { return server.Serve(ctx, listener) }))
-	b := &bundler{url: "http://" + listener.Addr().String(), pipeline: pipeline, server: server, ctx: ctx, group: group, stop: stop}
+	if b.server != nil {
+		b.url = "http://" + listener.Addr().String()
+		group.Go(owned(ctx, "rpc", func(ctx context.Context) error { return b.server.Serve(ctx, listener) }))
+	}
 	if traces != nil {
 		group.Go(owned(ctx, "traces", endTraces(traces)))
 	}
 	if operators != nil {
-		calls := s.Admin.calls(pipeline, s.RPC, log)
+		calls := s.Admin.calls(pipeline, keep.role, s.RPC, log)
 		s.Admin.mount(operators, pipeline, calls, metrics)
-		page.Show(pipeline.Page(), pipeline.Page())
-		page.Mount(operators)
-		group.Go(owned(ctx, "page", func(ctx context.Context) error {
-			page.Run(ctx)
-			return nil
-		}))
+		if !keep.role.edge { // it would have nothing to show
+			page.Show(pipeline.Page(), pipeline.Page())
+			page.Mount(operators)
+			group.Go(owned(ctx, "page", func(ctx context.Context) error {
+				page.Run(ctx)
+				return nil
+			}))
+		}
 		group.Go(owned(ctx, "operators", func(ctx context.Context) error {
 			defer func() { _ = calls.Close() }() // it returns nil
 			return operators.Serve(ctx, operatorsListener)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"baler/edge"
 	"baler/rpc"
 
 	"github.com/alecthomas/kong"
@@ -144,7 +145,9 @@ func probed(t *testing.T) func(path string) bool {
 			t.Error(err)
 		}
 	})
-	standing := httptest.NewServer(standbyProbes(rpcSettings{}, new(atomic.Value), slog.New(slog.DiscardHandler)))
+	waiting := edge.NewServer(edge.Config{Logger: slog.New(slog.DiscardHandler)})
+	waits(waiting, new(atomic.Value))
+	standing := httptest.NewServer(waiting)
 	t.Cleanup(standing.Close)
 	return func(path string) bool {
 		for _, url := range []string{"http://" + listener.Addr().String(), standing.URL} {

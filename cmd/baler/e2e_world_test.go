@@ -38,6 +38,7 @@ type world struct {
 	eth     *ethclient.Client // of the chain
 	url     string            // of the bundler
 	bundler *rpc.Client
+	others  []string // operators' servers of the bundler's other processes, which see the chain themselves
 
 	mu    sync.Mutex // of the funding key's nonce
 	funds *ecdsa.PrivateKey
@@ -87,9 +88,13 @@ func (w *world) reach(t *testing.T, url string) {
 	w.url, w.bundler = url, client
 }
 
-// startWorld starts a chain and, in this process, a bundler with `baler dev`'s settings and the given flags.
+// startWorld starts a chain and, in this process, a bundler with `baler dev`'s settings and the given flags. In a test that
+// TestInThreeProcesses runs, the bundler is in three processes.
 func startWorld(t *testing.T, cfg devchain.Config, flags ...string) *world {
 	t.Helper()
+	if inParts(t) {
+		return startWorldInParts(t, cfg, flags...)
+	}
 	settings := devSettings(t, flags...)
 	cfg.FundedKeys = signerKeys + 10
 	logs := &output{}
@@ -203,7 +208,12 @@ type health struct {
 
 func (w *world) health(t *testing.T) health {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+"/health", http.NoBody)
+	return w.healthAt(t, w.url)
+}
+
+func (w *world) healthAt(t *testing.T, url string) health {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/health", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,6 +236,11 @@ func (w *world) synced(t *testing.T) {
 	eventually(t, "the bundler sees the head", func() error {
 		if have := w.health(t).Head; have < want {
 			return fmt.Errorf("have head %d, want %d", have, want)
+		}
+		for _, url := range w.others {
+			if have := w.healthAt(t, url).Head; have < want {
+				return fmt.Errorf("%s: have head %d, want %d", url, have, want)
+			}
 		}
 		return nil
 	})

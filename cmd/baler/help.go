@@ -116,6 +116,35 @@ docs/configuration.md explains every setting, docs/operations.md how to watch it
 }
 
 // Help is shown with the flags.
+func (*poolCommand) Help() string {
+	return `Keeps the operations that wait, settles what is mined, and lends operations to the bundle senders of other processes. It has no
+keys and serves no JSON-RPC to the public. With --store=redis several may be started for one chain: one serves, the others stand by.
+
+Examples:
+  baler pool --node-http http://127.0.0.1:8545
+  BALER_REMOTE_TOKEN=... baler pool --node-http http://10.0.0.1:8545 --listen 10.0.0.2:3010 --store=redis --redis-url redis://10.0.0.3:6379`
+}
+
+// Help is shown with the flags.
+func (*rpcCommand) Help() string {
+	return `Takes user operations over JSON-RPC, validates and estimates them, and hands them to the pool. It keeps nothing.
+
+Examples:
+  baler rpc --node-http http://127.0.0.1:8545 --pool http://127.0.0.1:3010
+  BALER_REMOTE_TOKEN=... baler rpc --node-http http://10.0.0.1:8545 --pool http://10.0.0.2:3010,http://10.0.0.4:3010`
+}
+
+// Help is shown with the flags.
+func (*builderCommand) Help() string {
+	return `Bundles what waits in the pool with the keys it is given or leases, and gets the bundles mined. While the pool is away it proposes
+nothing new, and goes on with the transactions that it has sent.
+
+Examples:
+  BALER_SIGNER_PRIVATE_KEYS=0x... baler builder --node-http http://127.0.0.1:8545 --pool http://127.0.0.1:3010
+  baler builder --config baler.toml --pool http://10.0.0.2:3010,http://10.0.0.4:3010 --redis-url redis://10.0.0.3:6379`
+}
+
+// Help is shown with the flags.
 func (*devCommand) Help() string {
 	return `Starts a chain in this process with every EntryPoint, account factories and paymasters, and a bundler on it. It prints URLs, funded
 keys and a curl to try. Nothing is kept when it ends.

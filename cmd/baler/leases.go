@@ -74,6 +74,8 @@ type kept struct {
 	most  int            // keys held at once; 0: all
 
 	checks []node.Check // of what it is kept in
+
+	role role
 }
 
 // metaOf reads what a store of the node's chain is called.

@@ -32,9 +32,13 @@ type cli struct {
 	Config configFile `help:"TOML file with settings; its keys are flag names. Flags and environment come before it." placeholder:"FILE"`
 	Chain  string     `help:"Section [chain.NAME] of the file whose settings are used beside the common ones. Without it 'baler node' runs all sections, side by side." placeholder:"NAME"`
 
-	Demo demoCommand `cmd:"" help:"Run a chain, a bundler and a load of real operations, and print what happened."`
-	Dev  devCommand  `cmd:"" help:"Run a chain and a bundler until interrupted, and print how to reach them."`
-	Node nodeCommand `cmd:"" help:"Run the bundler against a node."`
+	Demo    demoCommand    `cmd:"" help:"Run a chain, a bundler and a load of real operations, and print what happened."`
+	Dev     devCommand     `cmd:"" help:"Run a chain and a bundler until interrupted, and print how to reach them."`
+	Node    nodeCommand    `cmd:"" help:"Run the bundler against a node."`
+	Pool    poolCommand    `cmd:"" help:"Serve the pool of a chain to 'baler rpc' and 'baler builder'; one process does, others stand by."`
+	RPC     rpcCommand     `cmd:"" name:"rpc" help:"Serve JSON-RPC and validate, for the pool of 'baler pool'. As many processes as wanted."`
+	Builder builderCommand `cmd:"" help:"Bundle the operations in the pool of 'baler pool', with the keys that this process holds."`
+
 	Load loadCommand `cmd:"" help:"Send a load of real operations to any bundler, and report."`
 
 	Admin    adminCommand   `cmd:"" help:"Look after the bundle senders' keys: their funds, and which are used."`

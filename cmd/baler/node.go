@@ -79,7 +79,7 @@ func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console
 		return b.wait()
 	}
 	if c.Store == storeRedis {
-		return c.Leases.standBy(ctx, redis, meta, log, keep, c.RPC, life)
+		return c.Leases.standBy(ctx, redis, meta, log, keep, c.RPC.probes, life)
 	}
 	if keep.store, err = c.open(meta); err != nil {
 		return err

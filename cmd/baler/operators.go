@@ -117,12 +117,13 @@ func (s adminSettings) mount(server *edge.Server, n *node.Node, calls *rpc.Serve
 }
 
 // calls is the JSON-RPC server behind /rpc.
-func (s adminSettings) calls(n *node.Node, timeouts rpcSettings, log *slog.Logger) *rpc.Server {
+func (s adminSettings) calls(n *node.Node, r role, timeouts rpcSettings, log *slog.Logger) *rpc.Server {
 	config := rpc.Config{Admin: n, Baler: n, CallTimeout: timeouts.RPCTimeout, Logger: log}
 	if s.AdminDebug {
 		config.Debug = n
 	}
-	return rpc.NewServer(n, config)
+	r.answer(n, &config)
+	return rpc.NewServer(r.backend(n), config)
 }
 
 // url is where the operators' server is.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"time"
@@ -69,6 +70,15 @@ func (s rpcSettings) check() error {
 		return badSetting("--rpc_debug: %s can be reached from elsewhere; serve the debug methods to operators, with --admin_debug", s.RPCAddr)
 	}
 	return nil
+}
+
+// listen opens the port.
+func (s rpcSettings) listen(ctx context.Context) (net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.RPCAddr)
+	if err != nil {
+		return nil, badSetting("--rpc_addr: %w", err)
+	}
+	return listener, nil
 }
 
 func (s rpcSettings) rates() rpc.Rates {

@@ -75,27 +75,33 @@ type senderSettings struct {
 	MaxCancellationFeeIncreases     uint64 `help:"Fee increases after which cancelling is given up." default:"15"`
 }
 
-type proposerSettings struct {
+// priceSettings say what operations must pay.
+type priceSettings struct {
 	PriorityFeeModeKind              string `help:"What an operation must pay: priority_fee_increase_percent (its priority fee N% above the bundle's) or base_fee_percent (N% of the base fee)." default:"priority_fee_increase_percent" placeholder:"KIND"`
 	PriorityFeeModeValue             uint64 `help:"The N of the priority fee mode." default:"0"`
 	BundleBaseFeeOverheadPercent     uint64 `help:"Added to the next base fee for the bundle's max fee, in percent." default:"27"`
 	BundlePriorityFeeOverheadPercent uint64 `help:"Added to the oracle's priority fee, in percent." default:"0"`
 	MinPriorityFeePerGas             string `help:"Least priority fee of a bundle, in wei per gas. Default: the chain's." placeholder:"WEI"`
 	MaxPriorityFeePerGas             uint64 `help:"Most that the oracle may suggest, in wei per gas; 0: no limit." default:"100000000000"`
-	MaxBundleSize                    int    `help:"Most operations of a bundle." default:"128"`
-	MaxBundleGas                     uint64 `help:"Most gas that the operations of a bundle may use together, by their limits. Its transaction never has more than the chain allows (EIP-7825), whatever this is." default:"25000000"`
-	MaxBundleBytes                   uint64 `help:"Most bytes of a bundle's calldata (MAX_BUNDLE_SIZE of ERC-7562)." default:"262144"`
-	MaxBundleContextSize             uint64 `help:"Most bytes of all paymasters' contexts in a bundle (MAX_BUNDLE_CONTEXT_SIZE)." default:"65536"`
-	MaxTransactionBytes              uint64 `help:"Most bytes of calldata that nodes take in a transaction: they refuse transactions over 128 KiB." default:"129024"`
-	MaxBlockSharePercent             uint64 `help:"Most of a block's gas limit that a bundle may take, in percent; 0: all." default:"75"`
-	BundleGasMarginPercent           uint64 `help:"Added to the gas that a bundle was measured to need beside its operations' calls, in percent." default:"10"`
-	MaxDeferred                      int    `help:"How often an operation is left out in favour of others that pay more (it conflicts with them, or they use up its paymaster's deposit), before it goes first; 0: never." default:"8"`
-	MaxEntryPointPassedOver          int    `help:"How often an EntryPoint with operations is passed over for one that pays more, before it goes first." default:"4"`
-	BundlePacking                    string `help:"priority: the first operation that does not fit ends the bundle; fill: it is passed over." enum:"priority,fill" default:"priority"`
-	MaxFeePerGas                     string `help:"Most a bundle or cancellation offers, in wei per gas. Default: the chain's." placeholder:"WEI"`
-	MaxBundleFee                     string `help:"Most a bundle transaction may cost, gas limit times max fee, in wei. Default: the chain's." placeholder:"WEI"`
-	MaxCancellationSpend             string `help:"Most one cancellation may cost, in wei. Default: the chain's." placeholder:"WEI"`
-	MinBundleProfit                  int64  `help:"Least profit a bundle must be expected to make, in wei." default:"0"`
+}
+
+type proposerSettings struct {
+	priceSettings
+
+	MaxBundleSize           int    `help:"Most operations of a bundle." default:"128"`
+	MaxBundleGas            uint64 `help:"Most gas that the operations of a bundle may use together, by their limits. Its transaction never has more than the chain allows (EIP-7825), whatever this is." default:"25000000"`
+	MaxBundleBytes          uint64 `help:"Most bytes of a bundle's calldata (MAX_BUNDLE_SIZE of ERC-7562)." default:"262144"`
+	MaxBundleContextSize    uint64 `help:"Most bytes of all paymasters' contexts in a bundle (MAX_BUNDLE_CONTEXT_SIZE)." default:"65536"`
+	MaxTransactionBytes     uint64 `help:"Most bytes of calldata that nodes take in a transaction: they refuse transactions over 128 KiB." default:"129024"`
+	MaxBlockSharePercent    uint64 `help:"Most of a block's gas limit that a bundle may take, in percent; 0: all." default:"75"`
+	BundleGasMarginPercent  uint64 `help:"Added to the gas that a bundle was measured to need beside its operations' calls, in percent." default:"10"`
+	MaxDeferred             int    `help:"How often an operation is left out in favour of others that pay more (it conflicts with them, or they use up its paymaster's deposit), before it goes first; 0: never." default:"8"`
+	MaxEntryPointPassedOver int    `help:"How often an EntryPoint with operations is passed over for one that pays more, before it goes first." default:"4"`
+	BundlePacking           string `help:"priority: the first operation that does not fit ends the bundle; fill: it is passed over." enum:"priority,fill" default:"priority"`
+	MaxFeePerGas            string `help:"Most a bundle or cancellation offers, in wei per gas. Default: the chain's." placeholder:"WEI"`
+	MaxBundleFee            string `help:"Most a bundle transaction may cost, gas limit times max fee, in wei. Default: the chain's." placeholder:"WEI"`
+	MaxCancellationSpend    string `help:"Most one cancellation may cost, in wei. Default: the chain's." placeholder:"WEI"`
+	MinBundleProfit         int64  `help:"Least profit a bundle must be expected to make, in wei." default:"0"`
 }
 
 type poolSettings struct {

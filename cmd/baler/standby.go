@@ -23,11 +23,11 @@ const standbyPause = 200 * time.Millisecond
 // standBy lives the bundler's life whenever this process holds the pool of the chain, until the context ends. While another one does,
 // it waits; then it goes on with everything that was accepted.
 func (s leaseSettings) standBy(ctx context.Context, client redis.UniversalClient, meta store.Meta, log *slog.Logger, keep kept,
-	at rpcSettings, life func(kept) error,
+	probes probesAt, life func(kept) error,
 ) error {
 	leases := lease.New(client, meta.ChainID, lease.Options{TTL: s.PoolTTL, Keep: s.RedisKeep, Replicas: s.RedisWaitReplicas})
 	for {
-		held, err := s.holdPool(ctx, leases, at, log)
+		held, err := s.holdPool(ctx, leases, probes, log)
 		if ctx.Err() != nil && held == nil {
 			return nil
 		}
@@ -53,19 +53,24 @@ func (s leaseSettings) standBy(ctx context.Context, client redis.UniversalClient
 
 // holdPool waits until the pool is this process's. Meanwhile it says to whoever asks that it lives, and is not ready. An error is the
 // context's, or says why it cannot listen.
-func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, at rpcSettings, log *slog.Logger) (*lease.Lease, error) {
+func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, probes probesAt, log *slog.Logger) (*lease.Lease, error) {
 	held, err := leases.Acquire(ctx, poolName)
 	if err == nil {
 		return held, nil
 	}
-	listener, listening := (&net.ListenConfig{}).Listen(ctx, "tcp", at.RPCAddr)
+	server, listener, listening := probes(ctx, log)
 	if listening != nil {
-		return nil, badSetting("--rpc_addr: %w", listening)
+		return nil, listening
 	}
 	var why atomic.Value
 	serving, stop := context.WithCancel(ctx)
 	var group errgroup.Group
-	group.Go(func() error { return standbyProbes(at, &why, log).Serve(serving, listener) })
+	at := ""
+	if server != nil {
+		at = "http://" + listener.Addr().String()
+		waits(server, &why)
+		group.Go(func() error { return server.Serve(serving, listener) })
+	}
 	defer func() {
 		stop()
 		_ = group.Wait() // it ends with its context
@@ -76,7 +81,7 @@ func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, at rp
 			text = "the pool is served by " + other.By
 		}
 		if why.Store(text); text != said {
-			log.Info("this process stands by", "why", text, "probes", "http://"+listener.Addr().String())
+			log.Info("this process stands by", "why", text, "probes", at)
 			said = text
 		}
 		select {
@@ -91,9 +96,20 @@ func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, at rp
 // poolName is what the lease of the chain's pool is called.
 const poolName = "pool"
 
-// standbyProbes is the server of a process that stands by.
-func standbyProbes(at rpcSettings, why *atomic.Value, log *slog.Logger) *edge.Server {
-	server := edge.NewServer(edge.Config{Hosts: edge.Hosts{Names: at.RPCVhosts}, Logger: log})
+// probesAt makes the server of a process that stands by, and its listener; nil: it has none.
+type probesAt func(ctx context.Context, log *slog.Logger) (*edge.Server, net.Listener, error)
+
+// probes are on the port on which JSON-RPC is served later.
+func (s rpcSettings) probes(ctx context.Context, log *slog.Logger) (*edge.Server, net.Listener, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.RPCAddr)
+	if err != nil {
+		return nil, nil, badSetting("--rpc_addr: %w", err)
+	}
+	return edge.NewServer(edge.Config{Hosts: edge.Hosts{Names: s.RPCVhosts}, Logger: log}), listener, nil
+}
+
+// waits says to whoever asks that the process lives, and stands by.
+func waits(server *edge.Server, why *atomic.Value) {
 	waiting := edge.Probe(func(context.Context) (any, bool) {
 		text, _ := why.Load().(string)
 		return map[string]string{"status": "stands by: " + text}, false
@@ -101,5 +117,4 @@ func standbyProbes(at rpcSettings, why *atomic.Value, log *slog.Logger) *edge.Se
 	server.Handle("/livez", edge.Open, edge.Probe(func(context.Context) (any, bool) { return map[string]bool{"ok": true}, true }))
 	server.Handle("/readyz", edge.Open, waiting)
 	server.Handle("/health", edge.Open, waiting)
-	return server
 }
