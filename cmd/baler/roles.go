@@ -81,6 +81,10 @@ type builderCommand struct {
 	Traces     traceSettings      `embed:"" group:"Traces"`
 }
 
+// stalePool is how long nothing may come from the pool until another process is looked for that serves it. The pool's lease of a
+// process that stands still is over about then.
+const stalePool = 3 * time.Second
+
 // reached is the chain as a process reaches it.
 type reached struct {
 	client, heads *chain.Client
@@ -215,7 +219,7 @@ func (s poolURLs) run(ctx context.Context, settings bundlerSettings, at nodeSett
 	make func(*reached, *remote.Client, *slog.Logger) (part, error),
 ) error {
 	log := settings.Log.logger(out)
-	client, err := s.client(remote.ClientConfig{Logger: log})
+	client, err := s.client(remote.ClientConfig{Logger: log, Stale: stalePool, KeepAlive: time.Second, KeepAliveTimeout: stalePool - time.Second})
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,10 @@ const window = 3
 // never sent again; what it did not is sent until it is.
 type traffic struct {
 	w       *world
-	bundler atomic.Pointer[rpc.Client]
+	bundler atomic.Pointer[[]*rpc.Client] // each asked in turn, until one answers
+	turn    atomic.Uint64
+	begun   atomic.Int64  // operations that wallets have taken on
+	quota   *atomic.Int64 // how many they may take on by now; nil: all
 	stop    context.CancelFunc // no more operations
 	wallets sync.WaitGroup
 	ctx     context.Context //nolint:containedctx // of the watcher, which ends with the test
@@ -41,8 +44,14 @@ type traffic struct {
 // startTraffic lets every account send so many operations, one after the other; most is their sum, 0: until it is stopped.
 func startTraffic(t *testing.T, w *world, accounts []*account, most int) *traffic {
 	t.Helper()
+	return startPacedTraffic(t, w, accounts, most, nil)
+}
+
+// startPacedTraffic is startTraffic with a quota that the test raises.
+func startPacedTraffic(t *testing.T, w *world, accounts []*account, most int, quota *atomic.Int64) *traffic {
+	t.Helper()
 	sending, stop := context.WithCancel(t.Context())
-	tr := &traffic{w: w, stop: stop, ctx: t.Context(), seen: make(map[common.Hash]bool)}
+	tr := &traffic{w: w, quota: quota, stop: stop, ctx: t.Context(), seen: make(map[common.Hash]bool)}
 	var watcher sync.WaitGroup
 	watching, unwatch := context.WithCancel(context.WithoutCancel(t.Context()))
 	watcher.Go(func() { tr.watch(watching) })
@@ -62,15 +71,19 @@ func startTraffic(t *testing.T, w *world, accounts []*account, most int) *traffi
 	return tr
 }
 
-// reach is where the bundler is now.
-func (tr *traffic) reach(t *testing.T, url string) {
+// reach is where the bundler is now; of several addresses each wallet tries another one when one does not answer.
+func (tr *traffic) reach(t *testing.T, urls ...string) {
 	t.Helper()
-	client, err := rpc.DialContext(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
+	clients := make([]*rpc.Client, len(urls))
+	for i, url := range urls {
+		client, err := rpc.DialContext(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		clients[i] = client
 	}
-	t.Cleanup(client.Close)
-	tr.bundler.Store(client)
+	tr.bundler.Store(&clients)
 }
 
 // wallet is one account's share.
@@ -95,11 +108,20 @@ func (tr *traffic) wallet(sending context.Context, t *testing.T, a *account, sha
 func (tr *traffic) room(sending context.Context, t *testing.T, a *account, sent []common.Hash) bool {
 	ctx, cancel := context.WithTimeout(sending, patience)
 	defer cancel()
-	free := tr.until(ctx, func() bool { return tr.unseen(sent) < window })
+	free := tr.until(ctx, func() bool { return tr.unseen(sent) < window && tr.allowed() })
 	if !free && sending.Err() == nil {
 		t.Errorf("account %s: have %d operations acknowledged and not mined in %v", a.address, tr.unseen(sent), patience)
 	}
 	return free
+}
+
+// allowed takes one operation off the quota.
+func (tr *traffic) allowed() bool {
+	if now := tr.begun.Add(1); tr.quota == nil || now <= tr.quota.Load() {
+		return true
+	}
+	tr.begun.Add(-1)
+	return false
 }
 
 // deliver sends an operation until it is acknowledged, or mined although nobody said so. False: patience ended.
@@ -107,12 +129,17 @@ func (tr *traffic) deliver(t *testing.T, a *account, op *userop.UserOperation, h
 	ctx, cancel := context.WithTimeout(tr.ctx, patience)
 	defer cancel()
 	last := errors.New("no bundler")
+	turn := tr.turn.Add(1)
 	delivered := tr.until(ctx, func() bool {
-		client := tr.bundler.Load()
-		if client == nil {
+		clients := tr.bundler.Load()
+		if clients == nil {
 			return false
 		}
-		call, cancel := context.WithTimeout(ctx, 10*time.Second)
+		client, enough := (*clients)[turn%uint64(len(*clients))], 10*time.Second
+		if turn++; len(*clients) > 1 {
+			enough = 2 * time.Second
+		}
+		call, cancel := context.WithTimeout(ctx, enough)
 		defer cancel()
 		var have common.Hash
 		err := client.CallContext(call, &have, "eth_sendUserOperation", op, a.ep.Address)

@@ -32,7 +32,7 @@ type Server struct {
 // Start starts a server. More arguments are redis-server's own, such as "--maxmemory", "100mb".
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
-	s := &Server{Addr: "127.0.0.1:" + strconv.Itoa(freePort(tb)), dir: tb.TempDir(), args: args}
+	s := &Server{Addr: "127.0.0.1:" + strconv.Itoa(FreePort(tb)), dir: tb.TempDir(), args: args}
 	s.Run(tb)
 	tb.Cleanup(func() {
 		if s.cmd != nil {
@@ -42,7 +42,8 @@ func Start(tb testing.TB, args ...string) *Server {
 	return s
 }
 
-func freePort(tb testing.TB) int {
+// FreePort returns a port of the loopback address that nobody listens on just now.
+func FreePort(tb testing.TB) int {
 	tb.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
