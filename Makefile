@@ -85,8 +85,8 @@ conformance: ## docs/conformance.md: which test shows each rule of ERC-7562 and 
 faults: ## The tests with faults at full size: 4 senders, 500 operations each, one fault after the other
 	BALER_FAULT_OPS=2000 go test -count=1 -parallel=1 -timeout=60m -v -run='TestFaultsLoseNothing|TestKillsAtRandom' ./cmd/baler
 
-fleet: ## Three processes with one pool in Redis: 2,000 operations while a script kills, stops and cuts them off
-	BALER_FAULT_OPS=2000 go test -count=1 -timeout=60m -v -run='TestAFleetInTrouble' ./cmd/baler
+fleet: ## Whole and split fleets with one pool in Redis: 2,000 operations each while a script kills, stops and cuts processes off
+	BALER_FAULT_OPS=2000 go test -count=1 -parallel=1 -timeout=60m -v -run='TestAFleetInTrouble|TestASplitFleetInTrouble' ./cmd/baler
 
 soak: ## The bundler under load through a seeded script of faults (DURATION=10m SEED=1 FAULTS=reorg for some)
 	BALER_SOAK=$(DURATION) BALER_SOAK_SEED=$(SEED) BALER_SOAK_FAULTS='$(FAULTS)' go test -count=1 -timeout=48h -v -run='^TestSoak$$' ./cmd/baler

@@ -258,25 +258,25 @@ func (r *roles) attended(t *testing.T, keys int) {
 }
 
 // run runs a node until the test's end, or until it is ended.
-func (r *roles) run(t *testing.T, config node.Config) (n *node.Node, end func()) {
+func (r *roles) run(t *testing.T, config node.Config) (*node.Node, func()) {
 	t.Helper()
 	client := dial(t, r.chain.HTTPURL())
-	n, err := node.New(config, client, dial(t, r.chain.WSURL()), txsender.NewRaw(client), func(event.Event) {}, slog.New(slog.DiscardHandler))
+	made, err := node.New(config, client, dial(t, r.chain.WSURL()), txsender.NewRaw(client), func(event.Event) {}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
-	go func() { ended <- n.Run(ctx) }()
-	end = sync.OnceFunc(func() {
+	go func() { ended <- made.Run(ctx) }()
+	end := sync.OnceFunc(func() {
 		stop()
 		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 			t.Errorf("node: %v", err)
 		}
 	})
 	t.Cleanup(end)
-	<-n.Started()
-	return n, end
+	<-made.Started()
+	return made, end
 }
 
 // receives asks the pool's node, as the edge would, for an operation's receipt.

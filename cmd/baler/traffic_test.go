@@ -30,8 +30,8 @@ type traffic struct {
 	w       *world
 	bundler atomic.Pointer[[]*rpc.Client] // each asked in turn, until one answers
 	turn    atomic.Uint64
-	begun   atomic.Int64  // operations that wallets have taken on
-	quota   *atomic.Int64 // how many they may take on by now; nil: all
+	begun   atomic.Int64       // operations that wallets have taken on
+	quota   *atomic.Int64      // how many they may take on by now; nil: all
 	stop    context.CancelFunc // no more operations
 	wallets sync.WaitGroup
 	ctx     context.Context //nolint:containedctx // of the watcher, which ends with the test

@@ -35,7 +35,7 @@ func StartReplica(tb testing.TB, master *Server, args ...string) *Server {
 func StartSentinel(tb testing.TB, name string, master *Server, replicas int) (addr string) {
 	tb.Helper()
 	host, port, _ := strings.Cut(master.Addr, ":")
-	addr = "127.0.0.1:" + strconv.Itoa(freePort(tb))
+	addr = "127.0.0.1:" + strconv.Itoa(FreePort(tb))
 	_, own, _ := strings.Cut(addr, ":")
 	path := filepath.Join(tb.TempDir(), "sentinel.conf")
 	settings := fmt.Sprintf(`port %s
