@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strconv"
 	"sync"
@@ -127,13 +128,18 @@ func (a *attendant) obey(ctx context.Context, order Order) {
 // checkPool: the process that has the pool answers.
 func (n *Node) checkPool(ctx context.Context) error {
 	if n.attendant != nil {
-		return n.attendant.check()
+		if err := n.attendant.check(); err != nil {
+			return fmt.Errorf("the pool is not reached: %w", err)
+		}
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
 	first := n.config.EntryPoints[0].Address
-	_, err := n.config.RemoteEdge.Lane(ctx, first, first, uint256.Int{})
-	return err
+	if _, err := n.config.RemoteEdge.Lane(ctx, first, first, uint256.Int{}); err != nil {
+		return fmt.Errorf("the pool is not reached: %w", err)
+	}
+	return nil
 }
 
 // processName names this process to others.

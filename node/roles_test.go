@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 
@@ -22,6 +23,7 @@ import (
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/crypto"
 	"github.com/holiman/uint256"
 )
 
@@ -199,6 +201,12 @@ type roles struct {
 // startRoles starts a pool, a JSON-RPC edge and a process with bundle senders for each number of keys.
 func startRoles(t *testing.T, keys ...int) *roles {
 	t.Helper()
+	return startRolesWith(t, true, keys...)
+}
+
+// startRolesWith is startRoles with builders that send bundles when asked (manual), or by themselves.
+func startRolesWith(t *testing.T, manual bool, keys ...int) *roles {
+	t.Helper()
 	r := &roles{line: newLine(), dir: t.TempDir()}
 	r.stack = startStackOn(t, devchain.Config{Mining: devchain.Manual}, func(c *node.Config) {
 		c.Signers, c.RemoteEdge = nil, edge{line: r.line}
@@ -210,7 +218,7 @@ func startRoles(t *testing.T, keys ...int) *roles {
 		for _, key := range r.chain.Keys()[first : first+n] {
 			config.Signers = append(config.Signers, signer.NewPrivateKey(key))
 		}
-		config.RemotePool = builders{r.line}
+		config.RemotePool, config.Sender.Manual = builders{r.line}, manual
 		r.run(t, config)
 		first += n
 	}
@@ -405,4 +413,55 @@ func TestAPoolThatBeginsAnewHandsOutNothingTwice(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// waiting returns the transaction of the first key that waits in the node's pool, nil if there is none.
+func (r *roles) waiting(t *testing.T) *common.Hash {
+	t.Helper()
+	var content map[string]map[string]struct {
+		Hash common.Hash `json:"hash"`
+	}
+	key := crypto.PubkeyToAddress(r.chain.Keys()[0].PublicKey)
+	if err := r.chain.Client().CallContext(t.Context(), &content, "txpool_contentFrom", key); err != nil {
+		t.Fatal(err)
+	}
+	for _, tx := range content["pending"] {
+		return &tx.Hash
+	}
+	return nil
+}
+
+// Without its pool a builder replaces a transaction that is stuck, with the operations that it has in flight already.
+func TestAStuckTransactionIsReplacedWhileThePoolIsAway(t *testing.T) {
+	t.Parallel()
+	r := startRolesWith(t, false, 1)
+	a := r.accounts(t, userop.V07, 1, true)[0]
+	r.chain.Hold(nil)
+	hash := r.submit(t, a, 0)
+	var first, second *common.Hash
+	eventually(t, "a bundle waits", func() error {
+		r.mine(t, 1)
+		if first = r.waiting(t); first == nil {
+			return errors.New("none")
+		}
+		return nil
+	})
+	r.comesTo(t, hash, balerrpc.StateSubmitted)
+	r.stop()
+	eventually(t, "the bundle is replaced", func() error {
+		r.mine(t, 1)
+		if second = r.waiting(t); second == nil || *second == *first {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	r.startPool(t)
+	r.comesTo(t, hash, balerrpc.StatePending) // it was told of no bundle; which one holds it the builder knows
+	r.chain.Release()
+	r.mine(t, 1)
+	r.comesTo(t, hash, balerrpc.StateIncluded)
+	receipt := r.receives(t, hash)
+	if receipt == nil || !receipt.Success || !strings.Contains(string(receipt.Receipt), second.Hex()) {
+		t.Errorf("have receipt %+v, want one of %s", receipt, second)
+	}
 }

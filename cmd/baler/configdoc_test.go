@@ -52,7 +52,7 @@ code 2 says that a setting is missing or wrong.
 
 - ` + "`baler config print`" + ` prints the settings in effect with where each comes from; secrets are hidden. Its output is a configuration file.
 - ` + "`baler config check`" + ` makes the checks of a start, and starts nothing; with ` + "`--offline`" + ` it asks nobody.
-- At a SIGHUP ` + "`baler node`" + ` reads its settings again. Those marked *(reload)* change, and so do the keys: new ones are used, missing ones
+- At a SIGHUP ` + "`baler node`, `pool`, `rpc` or `builder`" + ` reads its settings again. Those marked *(reload)* change, and so do the keys: new ones are used, missing ones
   finish their transactions first. The others are named in the log and need a restart. If anything is wrong, nothing changes.
 
 Several chains run in one process when the file has a section for each:

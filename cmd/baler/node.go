@@ -74,7 +74,7 @@ func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console
 		if err != nil {
 			return err
 		}
-		b.watchReload(signals, out, parsed, keys, log)
+		b.watchReload(signals, out, parsed, c.reload, keys, log)
 		log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
 		return b.wait()
 	}

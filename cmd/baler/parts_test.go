@@ -2,6 +2,9 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -121,4 +124,60 @@ func startWorldInParts(t *testing.T, cfg devchain.Config, flags ...string) *worl
 		}
 	})
 	return w
+}
+
+// A builder whose pool is not there yet starts, says so, and takes new keys all the same.
+func TestABuilderReloadsItsKeysWithoutItsPool(t *testing.T) {
+	t.Parallel()
+	chain := startChain(t, devchain.Config{Mining: devchain.Manual})
+	_, keys := secrets(chain, 2)
+	file := filepath.Join(t.TempDir(), "keys")
+	write := func(some []string) {
+		if err := os.WriteFile(file, []byte(strings.Join(some, "\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(keys[:1])
+	p := startProgram(t, nil, "builder", "--node-http", chain.HTTPURL(), "--pool=http://127.0.0.1:1", "--signer-private-key-file", file,
+		"--admin-addr=127.0.0.1:0", "--log-format=json")
+	operators, _ := p.logged(t, "baler is running")["operators"].(string)
+	p.logged(t, "the pool is not reached; nothing new is proposed until it is")
+	w := chainOnly(chain)
+	if have := w.healthAt(t, operators); !strings.Contains(have.Status, "the pool is not reached") {
+		t.Errorf("have status %q, want that the pool is not reached", have.Status)
+	}
+	write(keys)
+	p.signal(t, syscall.SIGHUP)
+	if line := p.logged(t, "settings reloaded"); line["changed"] != "keys" {
+		t.Errorf("have changed %q, want the keys", line["changed"])
+	}
+	eventually(t, "the new key has a bundle sender", func() error {
+		if have := len(w.healthAt(t, operators).Senders); have != 2 {
+			return fmt.Errorf("have %d", have)
+		}
+		return nil
+	})
+	if code := p.stop(t, syscall.SIGTERM); code != exitOK {
+		t.Errorf("have exit code %d, want %d", code, exitOK)
+	}
+}
+
+func TestSettingsOfOneProcessAreRefusedByTheOthers(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"rpc --node-http=http://127.0.0.1:1":                                                     "--pool is missing",
+		"rpc --node-http=http://127.0.0.1:1 --pool=http://127.0.0.1:1 --rpc-subscriptions":       "--rpc_subscriptions has no effect",
+		"rpc --node-http=http://127.0.0.1:1 --pool=nowhere":                                      "--pool",
+		"rpc --max-bundle-size=3":                                                                "unknown flag --max-bundle-size",
+		"pool --signer-private-keys=0x1":                                                         "unknown flag --signer-private-keys",
+		"pool --node-http=http://127.0.0.1:1 --store=redis":                                      "--store: redis needs --redis_url",
+		"builder --node-http=http://127.0.0.1:1 --pool=http://127.0.0.1:1 --admin-debug":         "--admin_debug has no effect",
+		"builder --node-http=http://127.0.0.1:1 --redis-url=redis://127.0.0.1:1 --data-dir=here": "--data_dir has no effect",
+		"builder --rpc-addr=127.0.0.1:0":                                                         "unknown flag --rpc-addr",
+	} {
+		code, _, stderr := ran(t, nil, strings.Fields(args)...)
+		if code != exitSettings || !strings.Contains(stderr, want) {
+			t.Errorf("baler %s: have exit code %d and %q, want %d and %q", args, code, stderr, exitSettings, want)
+		}
+	}
 }

@@ -16,14 +16,70 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 )
 
-// reloader takes new settings into a running `baler node`: those that are marked so, and the keys. All of them or none.
+// reloader takes new settings into a running process: those that are marked so, and the keys. All of them or none.
 type reloader struct {
+	read    reading
 	args    []string
 	now     []setting // in effect
 	level   *slog.LevelVar
 	bundler *bundler
 	keys    []common.Address
 	log     *slog.Logger
+}
+
+// reading reads what a command can change without a restart, from settings that were just parsed.
+type reading func(context.Context, *cli) (news, error)
+
+// news are new settings.
+type news struct {
+	log   logSettings
+	apply func(*bundler)  // nil: there is nothing else
+	keys  []signer.Signer // nil: the process has none
+}
+
+// reload implements reading.
+func (*nodeCommand) reload(ctx context.Context, line *cli) (news, error) {
+	s := &line.Node
+	lists, err := s.Mempool.reload()
+	if err == nil {
+		err = s.RPC.check()
+	}
+	if err != nil {
+		return news{}, err
+	}
+	keys, err := s.keys(ctx)
+	return news{log: s.Log, keys: keys, apply: func(b *bundler) {
+		b.server.SetRates(s.RPC.rates())
+		lists(b)
+	}}, err
+}
+
+// reload implements reading.
+func (*poolCommand) reload(_ context.Context, line *cli) (news, error) {
+	lists, err := line.Pool.Mempool.reload()
+	return news{log: line.Pool.Log, apply: lists}, err
+}
+
+// reload implements reading.
+func (*rpcCommand) reload(_ context.Context, line *cli) (news, error) {
+	s := &line.RPC
+	return news{log: s.Log, apply: func(b *bundler) { b.server.SetRates(s.RPC.rates()) }}, s.RPC.check()
+}
+
+// reload implements reading.
+func (*builderCommand) reload(ctx context.Context, line *cli) (news, error) {
+	keys, err := line.Builder.keys(ctx)
+	return news{log: line.Builder.Log, keys: keys}, err
+}
+
+// reload reads the lists of entities.
+func (s poolSettings) reload() (apply func(*bundler), err error) {
+	allow, err := addresses("--allow_list", s.AllowList)
+	if err != nil {
+		return nil, err
+	}
+	block, err := addresses("--block_list", s.BlockList)
+	return func(b *bundler) { b.pipeline.SetLists(allow, block) }, err
 }
 
 // hangups are the SIGHUPs that a process gets from now on. One that comes while nothing is served yet (it starts, or stands by) waits in
@@ -74,28 +130,17 @@ func (r *reloader) reload(ctx context.Context) error {
 	if err := checkContradictions(next); err != nil {
 		return err
 	}
-	s := &line.Node
-	if err := s.RPC.check(); err != nil {
-		return err
-	}
-	allow, err := addresses("--allow_list", s.Mempool.AllowList)
-	if err != nil {
-		return err
-	}
-	block, err := addresses("--block_list", s.Mempool.BlockList)
-	if err != nil {
-		return err
-	}
-	keys, err := s.keys(ctx)
+	found, err := r.read(ctx, &line)
 	if err != nil {
 		return err
 	}
 	changed, restart := r.compare(next)
-	r.level.Set(s.Log.LogLevel)
-	r.bundler.server.SetRates(s.RPC.rates())
-	r.bundler.pipeline.SetLists(allow, block)
-	if listed := addressesOf(keys); !slices.Equal(listed, r.keys) {
-		r.bundler.pipeline.SetKeys(keys)
+	r.level.Set(found.log.LogLevel)
+	if found.apply != nil {
+		found.apply(r.bundler)
+	}
+	if listed := addressesOf(found.keys); !slices.Equal(listed, r.keys) {
+		r.bundler.pipeline.SetKeys(found.keys)
 		r.keys, changed = listed, append(changed, "keys")
 	}
 	r.now = next
@@ -130,11 +175,11 @@ func addressesOf(keys []signer.Signer) []common.Address {
 }
 
 // watchReload runs a reloader as long as the bundler runs.
-func (b *bundler) watchReload(signals chan os.Signal, out console, parsed *kong.Context, keys []signer.Signer, log *slog.Logger) {
+func (b *bundler) watchReload(signals chan os.Signal, out console, parsed *kong.Context, read reading, keys []signer.Signer, log *slog.Logger) {
 	if out.args == nil {
 		return
 	}
-	r := &reloader{args: out.args, now: settingsOf(parsed), level: out.level, bundler: b, keys: addressesOf(keys), log: log}
+	r := &reloader{read: read, args: out.args, now: settingsOf(parsed), level: out.level, bundler: b, keys: addressesOf(keys), log: log}
 	b.group.Go(owned(b.ctx, "settings", func(ctx context.Context) error {
 		r.watch(ctx, signals)
 		return nil

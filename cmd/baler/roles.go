@@ -30,6 +30,8 @@ type poolCommand struct {
 	PoolTTL   time.Duration `help:"With --store=redis: how long the pool stays with a process that died or cannot reach Redis." name:"pool-lease-ttl" default:"3s" group:"Store"`
 	RedisKeep time.Duration `help:"How long what nobody uses stays in Redis." default:"720h" group:"Store"`
 
+	RedisWaitReplicas int `help:"How many replicas of Redis must have a lease, a journal's change or an operation before it counts; 0: the server that is asked alone. With Sentinels or a cluster, what no replica has is forgotten when one takes over." default:"0" group:"Store"`
+
 	storeSettings `group:"Store"`
 	entryPointSettings
 	Chain      chainSettings      `embed:"" group:"Chain"`
@@ -61,13 +63,14 @@ type builderCommand struct {
 	nodeSettings `group:"Node"`
 	poolURLs     `group:"Other processes"`
 
-	Keys      keySettings     `embed:"" group:"Keys"` // keysGroup
-	RedisURL  []string        `help:"Redis that leases the keys and has their journals. Spelt as for 'baler node'. Without it the keys are this process's alone." name:"redis-url" placeholder:"URL" secret:"" group:"Leases"`
-	LeaseTTL  time.Duration   `help:"How long a key stays with a process that died or cannot reach Redis." default:"60s" group:"Leases"`
-	Margin    time.Duration   `help:"How long before that a process stops using the key." name:"lease-margin" default:"10s" group:"Leases"`
-	RedisKeep time.Duration   `help:"How long what nobody uses stays in Redis." default:"720h" group:"Leases"`
-	Funding   fundingSettings `embed:"" group:"Funding"`
-	DataDir   string          `help:"Directory of the keys' journals, where keys are not leased." default:"baler-data" placeholder:"DIR" group:"Store"`
+	Keys              keySettings     `embed:"" group:"Keys"` // keysGroup
+	RedisURL          []string        `help:"Redis that leases the keys and has their journals. Spelt as for 'baler node'. Without it the keys are this process's alone." name:"redis-url" placeholder:"URL" secret:"" group:"Leases"`
+	LeaseTTL          time.Duration   `help:"How long a key stays with a process that died or cannot reach Redis." default:"60s" group:"Leases"`
+	Margin            time.Duration   `help:"How long before that a process stops using the key." name:"lease-margin" default:"10s" group:"Leases"`
+	RedisKeep         time.Duration   `help:"How long what nobody uses stays in Redis." default:"720h" group:"Leases"`
+	RedisWaitReplicas int             `help:"How many replicas of Redis must have a lease, a journal's change or an operation before it counts; 0: the server that is asked alone. With Sentinels or a cluster, what no replica has is forgotten when one takes over." default:"0" group:"Leases"`
+	Funding           fundingSettings `embed:"" group:"Funding"`
+	DataDir           string          `help:"Directory of the keys' journals, where keys are not leased." default:"baler-data" placeholder:"DIR" group:"Store"`
 
 	entryPointSettings
 	Chain      chainSettings      `embed:"" group:"Chain"`
@@ -80,6 +83,9 @@ type builderCommand struct {
 	Log        logSettings        `embed:"" group:"Logs"`
 	Traces     traceSettings      `embed:"" group:"Traces"`
 }
+
+// usualDataDir is the default of --data_dir.
+const usualDataDir = "baler-data"
 
 // stalePool is how long nothing may come from the pool until another process is looked for that serves it. The pool's lease of a
 // process that stands still is over about then.
@@ -113,14 +119,16 @@ func (r reached) close() {
 }
 
 // Run runs until the context ends.
-func (c *poolCommand) Run(ctx context.Context, _ *kong.Context, out console) error {
+func (c *poolCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
+	signals, stopSignals := hangups(out)
+	defer stopSignals()
 	s, err := defaults()
 	if err != nil {
 		return err
 	}
 	s.Chain, s.Proposals.priceSettings, s.Mempool, s.Validation, s.Aggregator = c.Chain, c.Prices, c.Mempool, c.Validation, c.Aggregator
 	s.Admin, s.Log, s.Traces = c.Admin, c.Log, c.Traces
-	leases := leaseSettings{RedisURL: c.RedisURL, LeaseTTL: time.Minute, LeaseMargin: 10 * time.Second, PoolTTL: c.PoolTTL, RedisKeep: c.RedisKeep}
+	leases := leaseSettings{RedisURL: c.RedisURL, LeaseTTL: time.Minute, LeaseMargin: 10 * time.Second, PoolTTL: c.PoolTTL, RedisKeep: c.RedisKeep, RedisWaitReplicas: c.RedisWaitReplicas}
 	shared, err := leases.open()
 	if err != nil {
 		return err
@@ -162,6 +170,7 @@ func (c *poolCommand) Run(ctx context.Context, _ *kong.Context, out console) err
 		if err != nil {
 			return err
 		}
+		b.watchReload(signals, out, parsed, c.reload, nil, log)
 		served.Lead(b.pipeline.BuilderPool(), b.pipeline.EdgePool())
 		defer served.Rest()
 		log.Info("baler is running", "role", "pool", "listen", listener.Addr().String(), "operators", b.operatorsURL, "node", at.client.Origin())
@@ -189,7 +198,7 @@ func (c *poolCommand) probes(ctx context.Context, log *slog.Logger) (*edge.Serve
 }
 
 // Run runs until the context ends.
-func (c *rpcCommand) Run(ctx context.Context, _ *kong.Context, out console) error {
+func (c *rpcCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
 	switch {
 	case c.RPC.RPCSubscriptions:
 		return badSetting("--rpc_subscriptions has no effect: what happens is told where the pool is")
@@ -201,8 +210,8 @@ func (c *rpcCommand) Run(ctx context.Context, _ *kong.Context, out console) erro
 		return err
 	}
 	s.Chain, s.Validation, s.Aggregator, s.RPC, s.Admin, s.Log, s.Traces = c.Chain, c.Validation, c.Aggregator, c.RPC, c.Admin, c.Log, c.Traces
-	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, out, func(r *reached, client *remote.Client, log *slog.Logger) (part, error) {
-		return part{name: "rpc", keep: kept{role: role{client: client, edge: true}}}, nil
+	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, parsed, out, func(_ *reached, client *remote.Client, _ *slog.Logger) (part, error) {
+		return part{name: "rpc", read: c.reload, keep: kept{role: role{client: client, edge: true}}}, nil
 	})
 }
 
@@ -212,12 +221,15 @@ type part struct {
 	keys  []signer.Signer
 	funds node.Funding
 	keep  kept
+	read  reading
 }
 
 // run runs a process that uses the pool of another one, until the context ends.
-func (s poolURLs) run(ctx context.Context, settings bundlerSettings, at nodeSettings, eps entryPointSettings, out console,
+func (s poolURLs) run(ctx context.Context, settings bundlerSettings, at nodeSettings, eps entryPointSettings, parsed *kong.Context, out console,
 	make func(*reached, *remote.Client, *slog.Logger) (part, error),
 ) error {
+	signals, stopSignals := hangups(out)
+	defer stopSignals()
 	log := settings.Log.logger(out)
 	client, err := s.client(remote.ClientConfig{Logger: log, Stale: stalePool, KeepAlive: time.Second, KeepAliveTimeout: stalePool - time.Second})
 	if err != nil {
@@ -239,6 +251,7 @@ func (s poolURLs) run(ctx context.Context, settings bundlerSettings, at nodeSett
 		if err != nil {
 			return err
 		}
+		b.watchReload(signals, out, parsed, p.read, p.keys, log)
 		log.Info("baler is running", "role", p.name, "rpc", b.url, "operators", b.operatorsURL, "node", r.client.Origin(), "senders", len(p.keys))
 		return b.wait()
 	}()
@@ -256,11 +269,27 @@ func beside(run func() error) <-chan error {
 	return ended
 }
 
+func (c *builderCommand) leases() leaseSettings {
+	return leaseSettings{
+		RedisURL: c.RedisURL, LeaseTTL: c.LeaseTTL, LeaseMargin: c.Margin, PoolTTL: time.Second, RedisKeep: c.RedisKeep, RedisWaitReplicas: c.RedisWaitReplicas,
+	}
+}
+
+// keys opens the keys, as 'baler node' does.
+func (c *builderCommand) keys(ctx context.Context) ([]signer.Signer, error) {
+	whole := nodeCommand{Keys: c.Keys, Leases: c.leases()}
+	whole.Senders = c.Senders
+	return whole.keys(ctx)
+}
+
 // Run runs until the context ends.
-func (c *builderCommand) Run(ctx context.Context, _ *kong.Context, out console) error {
-	leases := leaseSettings{RedisURL: c.RedisURL, LeaseTTL: c.LeaseTTL, LeaseMargin: c.Margin, PoolTTL: 3 * time.Second, RedisKeep: c.RedisKeep}
+func (c *builderCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
+	leases := c.leases()
 	if c.Admin.AdminDebug {
 		return badSetting("--admin_debug has no effect: the debug methods are about the pool, in another process")
+	}
+	if leases.leased() && c.DataDir != usualDataDir {
+		return badSetting("--data_dir has no effect: keys are leased, and their journals are in Redis")
 	}
 	s, err := defaults()
 	if err != nil {
@@ -268,8 +297,7 @@ func (c *builderCommand) Run(ctx context.Context, _ *kong.Context, out console) 
 	}
 	s.Chain, s.Senders, s.Relay, s.Proposals, s.Validation, s.Aggregator = c.Chain, c.Senders, c.Relay, c.Proposals, c.Validation, c.Aggregator
 	s.Admin, s.Log, s.Traces = c.Admin, c.Log, c.Traces
-	whole := nodeCommand{Keys: c.Keys, Leases: leases, bundlerSettings: s}
-	keys, err := whole.keys(ctx)
+	keys, err := c.keys(ctx)
 	if err != nil {
 		return err
 	}
@@ -284,8 +312,8 @@ func (c *builderCommand) Run(ctx context.Context, _ *kong.Context, out console) 
 	if shared != nil {
 		defer func() { _ = shared.Close() }()
 	}
-	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, out, func(r *reached, client *remote.Client, log *slog.Logger) (part, error) {
-		p := part{name: "builder", keys: keys, funds: funds, keep: kept{role: role{mute: true, client: client}, most: s.Senders.NumSigners}}
+	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, parsed, out, func(r *reached, client *remote.Client, log *slog.Logger) (part, error) {
+		p := part{name: "builder", read: c.reload, keys: keys, funds: funds, keep: kept{role: role{mute: true, client: client}, most: s.Senders.NumSigners}}
 		if shared != nil {
 			p.keep.keys = leases.holder(ctx, shared, r.meta, log)
 			p.keep.checks = append(p.keep.checks, leases.check(shared))
