@@ -35,13 +35,16 @@ type bundler struct {
 	stop         context.CancelFunc
 }
 
+// errNoAnswer says that the node did not tell what a bundler has to know before it serves.
+var errNoAnswer = errors.New("the node has no answer")
+
 // startBundler wires a bundler to a node and returns when it serves. client and heads stay the caller's.
 func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.Client, entryPoints []entrypoint.EntryPoint,
 	keys []signer.Signer, funds node.Funding, keep kept, out console, log *slog.Logger,
 ) (*bundler, error) {
 	chainID, err := client.ChainID(ctx)
 	if err != nil {
-		return nil, badSetting("--node_http: %w", err)
+		return nil, badSetting("--node_http: %w: %w", errNoAnswer, err)
 	}
 	if keep.keys == nil {
 		if keys, err = s.Senders.choose(keys); err != nil {
@@ -67,7 +70,7 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	}
 	client.OnRequest(nodeAsked(sink))
 	if config.Rules, err = evm.DetectChainConfig(ctx, client, chainID); err != nil {
-		return nil, badSetting("--node_http: %w", err)
+		return nil, badSetting("--node_http: %w: %w", errNoAnswer, err)
 	}
 	if err := s.Aggregator.serve(&config, entryPoints, client); err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ import (
 const standbyPause = 200 * time.Millisecond
 
 // standBy lives the bundler's life whenever this process holds the pool of the chain, until the context ends. While another one does,
-// it waits; then it goes on with everything that was accepted.
+// it waits; then it goes on with everything that was accepted. A node that fails just then does not end the process: it waits again.
 func (s leaseSettings) standBy(ctx context.Context, client redis.UniversalClient, meta store.Meta, log *slog.Logger, keep kept,
 	probes probesAt, life func(kept) error,
 ) error {
@@ -44,10 +44,21 @@ func (s leaseSettings) standBy(ctx context.Context, client redis.UniversalClient
 		releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		err = errors.Join(err, held.Release(releasing))
 		cancel()
-		if ctx.Err() != nil || !errors.Is(err, lease.ErrLost) && !errors.Is(err, node.ErrLeaseLost) {
+		switch {
+		case ctx.Err() != nil:
+			return err
+		case errors.Is(err, errNoAnswer): // it had answers when the process began
+			log.Warn("the pool is left to whoever has a node, and tried again", "err", err)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(standbyPause):
+			}
+		case errors.Is(err, lease.ErrLost) || errors.Is(err, node.ErrLeaseLost):
+			log.Warn("another process may serve the pool now", "err", err)
+		default:
 			return err
 		}
-		log.Warn("another process may serve the pool now", "err", err)
 	}
 }
 

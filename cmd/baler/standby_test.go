@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -17,6 +19,7 @@ import (
 // Of the processes that are given a pool in Redis one serves it. When that one is gone another goes on with all that it accepted.
 func TestAStandbyTakesThePoolOver(t *testing.T) {
 	t.Parallel()
+	const refused = 3
 	for name, trouble := range map[string]struct {
 		begin func(t *testing.T, a *program, way *redistest.Proxy) // the process can't hold the pool any more
 		end   func(t *testing.T, a *program, way *redistest.Proxy) // it finds out; nil: it is dead
@@ -37,7 +40,8 @@ func TestAStandbyTakesThePoolOver(t *testing.T) {
 			way := redistest.NewProxy(t, server.Addr)
 			a := leasingNode(t, chain, log.node(t, chain, "a"), way.Addr, "--store=redis")
 			w := newWorld(t, chain, urlOf(t, a))
-			b := leasingNode(t, chain, log.node(t, chain, "b"), server.Addr, "--store=redis")
+			busy := startFaultyNode(t, chain)
+			b := leasingNode(t, chain, busy.url, server.Addr, "--store=redis")
 			awaitLog(t, b, "this process stands by", 1)
 			checkStandsBy(t, b)
 			b.signal(t, syscall.SIGHUP) // it goes on, and reads its settings again once it serves
@@ -49,10 +53,22 @@ func TestAStandbyTakesThePoolOver(t *testing.T) {
 			chain.Hold(nil)
 			accepted := w.sendOneEach(t, accounts[2:10])
 			pool.await(t, 1)
+			// Just when the pool becomes free the next process' node has no answers for it.
+			var refusals atomic.Int64
+			busy.fail(func(_ int, calls []nodeCall) treatment {
+				asks := slices.ContainsFunc(calls, func(c nodeCall) bool { return c.Method == "eth_chainId" || c.Method == "eth_config" })
+				if !asks || refusals.Add(1) > refused {
+					return treatment{}
+				}
+				return treatment{status: http.StatusTooManyRequests, body: "too many requests"}
+			})
 			trouble.begin(t, a, way)
 			began := time.Now()
 			w.reach(t, urlOf(t, b))
 			t.Logf("served again after %s", time.Since(began).Round(10*time.Millisecond))
+			if have := refusals.Load(); have < refused {
+				t.Errorf("the node has refused %d requests, want %d", have, refused)
+			}
 			awaitLog(t, b, "settings reloaded", 1)
 			for _, hash := range accepted {
 				var known map[string]any
