@@ -61,6 +61,7 @@ var ErrNotFound = errors.New("not found")
 // Chain is the chain that is served.
 type Chain struct {
 	ID          uint64       `json:"id"`
+	MaxHeadAge  int64        `json:"maxHeadAge"` // milliseconds from which a head is stale
 	EntryPoints []EntryPoint `json:"entryPoints"`
 }
 

@@ -42,7 +42,7 @@ func (c *Config) abroad(ctx context.Context) event.Sink {
 func toldAbroad(e event.Event) bool {
 	switch e.(type) {
 	case event.OperationSkipped, event.OperationsReleased, event.OperationRejected, event.BundleProposed, event.BundleSent,
-		event.BundleMined, event.BundleReverted, event.SenderMoved, event.Alert, event.BalanceSeen, event.LeaseMoved, event.FundsMoved:
+		event.BundleMined, event.BundleUnmined, event.BundleReverted, event.SenderMoved, event.Alert, event.BalanceSeen, event.LeaseMoved, event.FundsMoved:
 		return true
 	default:
 		return false

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -15,7 +16,7 @@ import (
 
 // The bounds of health.
 const (
-	// staleHead is the age of the head from which the node is not healthy: the chain, or the way to it, stands still.
+	// staleHead is the default of Config.MaxHeadAge.
 	staleHead = 90 * time.Second
 	// stalledBlocks is how many blocks a bundle sender may be late, beyond what it waits for, before it counts as stalled.
 	stalledBlocks = 10
@@ -133,7 +134,8 @@ func (n *Node) checks(ctx context.Context) []CheckResult {
 		result("endpoints", false, n.checkEndpoints()),
 	}
 	if n.config.RemoteEdge == nil && !n.config.Serves {
-		results = append(results, result("keys", true, n.checkKeys()))
+		none, err := n.checkFunds(ctx)
+		results = append(results, result("keys", true, n.checkKeys()), result("funds", none, err))
 	}
 	if n.remote() {
 		results = append(results, result("pool", n.config.RemoteEdge != nil, n.checkPool(ctx)))
@@ -163,7 +165,7 @@ func (n *Node) checkHead() error {
 	if at == nil {
 		return errNotReady
 	}
-	if age := time.Since(at.seen); age > staleHead {
+	if age := time.Since(at.seen); age > cmp.Or(n.config.MaxHeadAge, staleHead) {
 		return fmt.Errorf("no new block for %s", age.Round(time.Second))
 	}
 	return nil

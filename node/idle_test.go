@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"baler/node"
+	"github.com/holiman/uint256"
 )
 
 // With nothing in the pool a head costs the node no request, however many senders there are.
@@ -30,12 +30,11 @@ func TestIdleSendersAskTheNodeForNothing(t *testing.T) {
 	settled := func() {
 		want := s.chain.Head().Number.Uint64()
 		eventually(t, "every sender has looked at the head", func() error {
-			report, _ := idle.node.Health(t.Context())
-			health, ok := report.(node.Health)
-			if !ok {
-				return fmt.Errorf("have a report %T", report)
+			senders, err := idle.node.Senders(t.Context())
+			if err != nil {
+				return err
 			}
-			for _, sender := range health.Senders {
+			for _, sender := range senders {
 				if sender.Head < want || sender.Doing != "" {
 					return fmt.Errorf("have %+v, want head %d and nothing to do", sender, want)
 				}
@@ -43,15 +42,53 @@ func TestIdleSendersAskTheNodeForNothing(t *testing.T) {
 			return nil
 		})
 	}
-	idle.mine(t, 2) // what is asked once, at the start
-	settled()
+	mine := func(n int) {
+		if _, err := idle.chain.Mine(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+		settled()
+	}
+	mine(2) // what is asked once, at the start
 	counting.Store(true)
 	for range 5 {
-		idle.mine(t, 1)
-		settled()
+		mine(1)
 	}
 	if body := asked.Load(); body != nil {
 		t.Errorf("the node was asked: %s", *body)
+	}
+
+	// Whoever looks at health or metrics has the keys' balances read: once for a block.
+	var requests atomic.Int64
+	look := func() {
+		t.Helper()
+		asked.Store(nil)
+		if report, ok := idle.node.Health(t.Context()); !ok {
+			t.Errorf("have %+v", report)
+		}
+		if asked.Load() != nil {
+			requests.Add(1)
+		}
+		vitals := idle.node.Vitals(t.Context())
+		if len(vitals.Balances) != len(vitals.Senders) || len(vitals.Senders) == 0 {
+			t.Errorf("have %d balances of %d senders", len(vitals.Balances), len(vitals.Senders))
+		}
+	}
+	look()
+	if requests.Load() != 1 {
+		t.Error("the balances were not read")
+	}
+	look()
+	if requests.Load() != 1 {
+		t.Errorf("balances were read twice at a block: %s", *asked.Load())
+	}
+	// An idle key's balance is current: a transfer to it shows with the next block.
+	key := idle.config.Signers[0].Address()
+	before := idle.node.Balances(t.Context())[key]
+	s.transact(t, key, 12345, nil)
+	mine(1)
+	after := idle.node.Balances(t.Context())[key]
+	if have := new(uint256.Int).Sub(&after, &before); have.Uint64() != 12345 {
+		t.Errorf("the balance has changed by %s, want 12345", have.Dec())
 	}
 }
 

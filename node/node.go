@@ -69,6 +69,8 @@ type Config struct {
 
 	// Store keeps operations, journals and history over a restart; nil: nothing is kept.
 	Store *store.Store
+	// MaxHeadAge is the age of the head from which the node is not healthy: the chain, or the way to it, stands still. Default: 90 s.
+	MaxHeadAge time.Duration
 	// Checks are made for the probes beside the node's own.
 	Checks []Check
 	// Funding keeps the keys in funds.
@@ -148,6 +150,7 @@ type Node struct {
 	next         atomic.Uint64                           // worker whose turn it is for a manual call
 	disagreement atomic.Pointer[validation.Disagreement] // the last one of the local EVM with the node's
 	compared     comparisons                             // of the local EVM with each endpoint
+	balances     balances                                // of the keys, for whoever shows them
 	updating     atomic.Pointer[time.Time]               // since when a step of the chain is taken in; nil: none is
 	moves        atomic.Uint64                           // odd while a step of the chain is taken; see still
 }

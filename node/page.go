@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func (n *Node) Page() *Page { return &Page{n} }
 
 // Chain implements [dashboard.Bundler].
 func (p *Page) Chain() dashboard.Chain {
-	c := dashboard.Chain{ID: p.node.config.ChainID}
+	c := dashboard.Chain{ID: p.node.config.ChainID, MaxHeadAge: cmp.Or(p.node.config.MaxHeadAge, staleHead).Milliseconds()}
 	for _, ep := range p.node.config.EntryPoints {
 		c.EntryPoints = append(c.EntryPoints, dashboard.EntryPoint{Version: ep.Version.String(), Address: ep.Address})
 	}
@@ -68,7 +69,7 @@ func (p *Page) Senders(ctx context.Context) []dashboard.Sender {
 	slices.SortFunc(workers, func(a, b *worker) int {
 		return p.node.keys.position(a.key.Address()) - p.node.keys.position(b.key.Address())
 	})
-	balances := p.balances(ctx, workers)
+	balances := p.node.Balances(ctx)
 	senders := make([]dashboard.Sender, len(workers))
 	for i, w := range workers {
 		senders[i] = shownSender(w)
@@ -80,34 +81,9 @@ func (p *Page) Senders(ctx context.Context) []dashboard.Sender {
 	return senders
 }
 
-func (p *Page) balances(ctx context.Context, workers []*worker) map[common.Address]uint256.Int {
-	at := p.node.head.Load()
-	if at == nil {
-		return nil
-	}
-	keys := make([]common.Address, len(workers))
-	for i, w := range workers {
-		keys[i] = w.key.Address()
-	}
-	view := p.node.source.View(at.header)
-	if err := view.Prefetch(ctx, keys, nil); err != nil {
-		return nil
-	}
-	balances := make(map[common.Address]uint256.Int, len(keys))
-	for _, key := range keys {
-		if balance, err := view.Balance(ctx, key); err == nil {
-			balances[key] = balance
-		}
-	}
-	return balances
-}
-
 // low reports whether a balance no longer pays for the largest bundle at the next base fee.
 func (p *Page) low(balance uint256.Int) bool {
-	at := p.node.head.Load()
-	c := &p.node.config.Proposer
-	fees := gas.BundleFees(at.baseFee, p.node.config.MinPriorityFee, gas.Fees{}, c.BaseFeeOverheadPercent, c.PriorityFeeOverheadPercent)
-	cost := gas.Cost(c.MaxBundleGas, fees.MaxFee)
+	cost := p.node.bundleCost(p.node.head.Load(), p.node.config.Proposer.MaxBundleGas)
 	return balance.Lt(&cost)
 }
 

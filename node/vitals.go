@@ -10,6 +10,7 @@ import (
 	"baler/store"
 	"baler/validation"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/holiman/uint256"
 )
 
@@ -23,7 +24,9 @@ type Vitals struct {
 	Senders   []rpc.SenderStatus
 	Memo      validation.MemoStats
 	Store     store.Stats
-	Disagrees bool // the local EVM with the node
+	Disagrees bool                           // the local EVM with the node
+	Balances  map[common.Address]uint256.Int // of the keys, wei, as far as they could be read
+	Leases    []rpc.KeyStatus                // of every key that is to be used; nil: keys need no lease
 }
 
 // FeeQuantile is what the operation at one place of the pool's ranking pays above the next base fee.
@@ -32,10 +35,14 @@ type FeeQuantile struct {
 	Wei   float64 // per gas; negative: it does not pay the base fee
 }
 
-// Vitals reads the node's numbers. It changes nothing and asks no node.
+// Vitals reads the node's numbers. It changes nothing, and asks the chain's node for nothing but the keys' balances.
 func (n *Node) Vitals(ctx context.Context) Vitals {
 	v := Vitals{Checks: n.checks(ctx), Memo: n.validator.inner.MemoStats(), Store: n.config.Store.Stats(), Disagrees: n.disagreement.Load() != nil}
 	v.Senders, _ = n.Senders(ctx) // has no errors
+	v.Balances = n.Balances(ctx)
+	if n.config.Keys != nil {
+		v.Leases = n.keys.states()
+	}
 	at := n.head.Load()
 	if at != nil {
 		v.Head, v.HeadAge = at.number(), time.Since(at.seen)

@@ -118,6 +118,11 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 	}
 	promtool(t, nil, "check", "rules", path)
 	checkNames(t, dashboardFile, text)
+	for _, name := range regexp.MustCompile(`\bbaler:[\w:]+`).FindAllString(text, -1) {
+		if !strings.Contains(read(t, ruleFile), "record: "+name+"\n") {
+			t.Errorf("the dashboard asks for %s, and no rule records it", name)
+		}
+	}
 	for _, f := range NewMetrics(time.Now).Families() {
 		if !strings.Contains(text, f.Name) && !strings.Contains(read(t, ruleFile), f.Name) && !slices.Contains(unwatched(), f.Name) {
 			t.Errorf("%s is in neither the dashboard nor a rule", f.Name)

@@ -126,7 +126,7 @@ func newFamilies(c *catalogue) families {
 
 		transitions:  c.counter("baler_sender_transitions_total", "Moves of all bundle senders from state to state.", "from", "to", "cause"),
 		stateSeconds: c.counter("baler_sender_state_seconds_total", "Time spent in each state.", "signer", "state"),
-		balance:      c.gauge("baler_sender_balance_wei", "Balance of the key when it was last read, in wei.", "signer"),
+		balance:      c.gauge("baler_sender_balance_wei", "Balance of the key at the newest block at which the node has told it, in wei; read for each scrape.", "signer"),
 
 		attempts: c.counter("baler_bundle_attempts_total",
 			"Transactions submitted. A replacement is a bundle for a nonce that a transaction before it may use.", "signer", "kind", "answer"),
@@ -154,7 +154,7 @@ func newFamilies(c *catalogue) families {
 
 		signSeconds:  c.histogram("baler_signature_seconds", "Time of one signature.", quickSeconds(), "kind"),
 		signFailures: c.counter("baler_signature_failures_total", "Signatures that could not be made.", "signer", "kind", "cause"),
-		leaseHeld:    c.gauge("baler_lease_held", "1 while this process may use the key.", "signer"),
+		leaseHeld:    c.gauge("baler_lease_held", "1 while this process may use the key; 0: it has no lease of it, or has lost it. Only where keys are leased.", "signer"),
 		leaseMoves:   c.counter("baler_lease_moves_total", "Leases won, and lost or given back.", "held", "cause"),
 		alerts:       c.counter("baler_alerts_total", "Things that need a person.", "kind"),
 	}

@@ -111,7 +111,9 @@ func TestMetricsTellAStory(t *testing.T) {
 		Head: 14, HeadAge: 3 * time.Second, Checks: []node.CheckResult{{Name: "head", OK: true}, {Name: "store"}},
 		Pool: pool.Stats{Bytes: 999, Claimed: 1, EntryPoints: map[common.Address]int{entryPoint: 2}},
 		Fees: []node.FeeQuantile{{Share: 0.5, Wei: -2}}, Memo: validation.MemoStats{Hits: 3, Misses: 1},
-		Senders: []rpc.SenderStatus{{Signer: key, State: "Building", Nonce: 9}},
+		Senders:  []rpc.SenderStatus{{Signer: key, State: "Building", Nonce: 9}},
+		Balances: map[common.Address]uint256.Int{key: wei(7e15)}, // newer than what was seen at a proposal
+		Leases:   []rpc.KeyStatus{{Key: key, Held: true}, {Key: common.Address{0x77}}},
 	})
 	scrape(t, m) // a second one counts nothing twice
 	have := samples(scrape(t, m))
@@ -140,7 +142,7 @@ func TestMetricsTellAStory(t *testing.T) {
 		`baler_bundle_earned_wei_total{` + signer + `}`:                                        "1500",
 		`baler_bundle_loss_wei_total{kind="cancellation",` + signer + `}`:                      "200",
 		`baler_bundles_reverted_total{cause="unknown"}`:                                        "1",
-		`baler_sender_balance_wei{` + signer + `}`:                                             "5e+15",
+		`baler_sender_balance_wei{` + signer + `}`:                                             "7e+15",
 		`baler_sender_state{` + signer + `,state="Building"}`:                                  "1",
 		`baler_sender_state_age_seconds{` + signer + `}`:                                       "4",
 		`baler_sender_state_seconds_total{` + signer + `,state="Pending"}`:                     "4",
@@ -153,6 +155,7 @@ func TestMetricsTellAStory(t *testing.T) {
 		`baler_rpc_calls_total{code="0",method="eth_chainId"}`:                                 "1",
 		`baler_signature_failures_total{cause="denied",kind="kms",` + signer + `}`:             "1",
 		`baler_lease_held{` + signer + `}`:                                                     "1",
+		`baler_lease_held{signer="` + common.Address{0x77}.Hex() + `"}`:                        "0",
 		`baler_lease_moves_total{cause="free",held="true"}`:                                    "1",
 		`baler_alerts_total{kind="nonce went back"}`:                                           "1",
 		`baler_pool_operations{` + ep + `}`:                                                    "2",

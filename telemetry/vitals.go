@@ -134,4 +134,13 @@ func (m *Metrics) setSenders(vitals node.Vitals) {
 		v.feeIncreases.set(float64(s.FeeIncreases+s.CancelIncreases), signer)
 		v.holding.set(float64(s.Held), signer)
 	}
+	for _, key := range vitals.Leases { // also of those that were never held here
+		m.leaseHeld.set(number(key.Held), key.Key.Hex())
+	}
+	if vitals.Balances != nil { // else what was read last stays
+		m.balance.vec.Reset()
+	}
+	for signer, balance := range vitals.Balances {
+		m.balance.set(balance.Float64(), signer.Hex())
+	}
 }

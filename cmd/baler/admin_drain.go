@@ -2,11 +2,7 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"net/http"
-	"os"
 	"time"
 
 	balerrpc "baler/rpc"
@@ -14,38 +10,6 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/rpc"
 )
-
-// operatorSettings say how the operators' server of a running bundler is reached.
-type operatorSettings struct {
-	AdminURL    string `help:"URL of the operators' server." name:"admin-url" default:"http://127.0.0.1:3001" placeholder:"URL"`
-	AdminToken  string `help:"Token that proves that you are an operator. Better given as BALER_ADMIN_TOKEN." name:"admin-token" placeholder:"TOKEN" secret:""`
-	AdminCACert string `help:"Certificate authorities that the server's certificate may be of, PEM. Default: the system's." name:"admin-ca-cert" placeholder:"FILE"`
-}
-
-// dial connects to the operators' server.
-func (s operatorSettings) dial(ctx context.Context) (*rpc.Client, error) {
-	transport := &http.Transport{}
-	if s.AdminCACert != "" {
-		text, err := os.ReadFile(s.AdminCACert)
-		if err != nil {
-			return nil, badSetting("--admin_ca_cert: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(text) {
-			return nil, badSetting("--admin_ca_cert: no certificate in %s", s.AdminCACert)
-		}
-		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
-	}
-	options := []rpc.ClientOption{rpc.WithHTTPClient(&http.Client{Transport: transport, Timeout: 30 * time.Second})}
-	if s.AdminToken != "" {
-		options = append(options, rpc.WithHeader("Authorization", "Bearer "+s.AdminToken))
-	}
-	client, err := rpc.DialOptions(ctx, s.AdminURL+"/rpc", options...)
-	if err != nil {
-		return nil, badSetting("--admin_url: %w", err)
-	}
-	return client, nil
-}
 
 // drainCommand frees a key.
 type drainCommand struct {

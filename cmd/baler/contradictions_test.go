@@ -31,7 +31,7 @@ func TestSettingsThatHaveNoEffectAreRefused(t *testing.T) {
 
 // unconditional are the settings of `baler node` that mean something whatever the others are.
 const unconditional = `
-	node-http node-ws node-requests-per-second node-poll-interval chain-spec entry-point store redis-url
+	node-http node-ws node-requests-per-second node-poll-interval chain-spec max-head-age entry-point store redis-url
 	signer-private-keys signer-private-key-file signer-mnemonic signer-mnemonic-file signer-keystore signer-kms-key-ids signer-remote-url
 	num-signers num-shards beneficiary bundling-mode bundle-max-send-interval-millis max-blocks-to-wait-for-mine
 	replacement-fee-percent-increase max-replacement-underpriced-blocks max-cancellation-fee-increases

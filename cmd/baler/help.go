@@ -35,7 +35,8 @@ see a program's flags.
 
 Examples:
   BALER_ADMIN_TOKEN=... baler admin drain 0x70997970C51812dc3A010C7d01b50e0d17dc79C8
-  baler admin drain 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --admin-url https://bundler:3001 --admin-ca-cert ca.pem`
+  baler admin drain 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --admin-url https://bundler:3001 --admin-ca-cert ca.pem
+  baler admin drain 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --admin-client-cert me.pem --admin-client-key me.key    no token`
 }
 
 // Help is shown with the flags.

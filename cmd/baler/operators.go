@@ -11,6 +11,7 @@ import (
 	"net/http/pprof"
 	"os"
 	"syscall"
+	"time"
 
 	"baler/edge"
 	"baler/node"
@@ -28,6 +29,8 @@ type adminSettings struct {
 	AdminClientCA string   `help:"Whoever has a certificate of these authorities is an operator, PEM." name:"admin-client-ca" placeholder:"FILE"`
 	AdminDebug    bool     `help:"Serve the debug_bundler methods to operators." name:"admin-debug"`
 	AdminPprof    bool     `help:"Serve Go's profiles to operators, below /debug/pprof/." name:"admin-pprof"`
+
+	MaxHeadAge time.Duration `help:"Age of the newest block from which the probes and the page say that the chain, or the way to it, stands still." default:"90s"`
 
 	fallback string `kong:"-"` // address that is used if AdminAddr is taken; empty: none
 }

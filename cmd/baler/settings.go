@@ -177,6 +177,9 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 	if err != nil {
 		return config, err
 	}
+	if s.Admin.MaxHeadAge <= 0 {
+		return config, badSetting("--max_head_age: have %s, want more than 0", s.Admin.MaxHeadAge)
+	}
 	minStake, err := wei("--min_stake_value", s.Validation.MinStakeValue, uint256.Int{})
 	if err != nil {
 		return config, err
@@ -220,6 +223,7 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 		Pool:   mempool,
 		Shards: shards,
 
+		MaxHeadAge:            s.Admin.MaxHeadAge,
 		MaxSecondsBeforeValid: s.Validation.MaxSecondsBeforeValid, MaxBlocksBeforeValid: s.Validation.MaxBlocksBeforeValid,
 		Proposer:   s.Proposals.config(mode, packing),
 		Validation: s.Validation.config(minStake),

@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"baler/node"
@@ -48,7 +45,7 @@ type look struct {
 
 // Run shows the bundler until q is pressed or the context ends.
 func (c *topCommand) Run(ctx context.Context, out console) error {
-	client, err := c.http()
+	client, err := c.http(10 * time.Second)
 	if err != nil {
 		return err
 	}
@@ -68,23 +65,6 @@ func (c *topCommand) Run(ctx context.Context, out console) error {
 		return nil // it was told to end
 	}
 	return err
-}
-
-// http is a client of the operators' server.
-func (s operatorSettings) http() (*http.Client, error) {
-	transport := &http.Transport{}
-	if s.AdminCACert != "" {
-		text, err := os.ReadFile(s.AdminCACert)
-		if err != nil {
-			return nil, badSetting("--admin_ca_cert: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(text) {
-			return nil, badSetting("--admin_ca_cert: no certificate in %s", s.AdminCACert)
-		}
-		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}
-	}
-	return &http.Client{Transport: transport, Timeout: 10 * time.Second}, nil
 }
 
 // look asks the operators' server for its health and its metrics.

@@ -2,6 +2,7 @@
 import { h } from './dom.js'
 import { bytes, count, gwei, lasting, plural, short } from './format.js'
 import { axis, bars, draw, frame } from './plots.js'
+import { sendersOf, tokenBadge } from './senders.js'
 
 const bestShown = 8
 
@@ -10,6 +11,7 @@ const versionOf = (docs, address) => docs.get('chain')?.entryPoints.find((e) => 
 export function renderMempool(docs, operator) {
   const pool = docs.get('mempool')
   if (!pool) return [h('p', { class: 'empty' }, 'Waiting for the bundler.')]
+  const senders = sendersOf(docs)
   return [
     h('div', { class: 'tiles' },
       tile('Operations', count(pool.operations), pool.operations === 0 ? 'nothing waits' : bytes(pool.bytes)),
@@ -26,8 +28,8 @@ export function renderMempool(docs, operator) {
       h('div', { class: 'panel' }, h('h3', null, 'Paymasters'), entities(pool.paymasters, 'No waiting operation has a paymaster.', operator)),
       h('div', { class: 'panel' }, h('h3', null, 'Factories'), entities(pool.factories, 'No waiting operation creates its account.', operator))),
     pool.noted.length > 0 && h('div', { class: 'panel' }, h('h3', null, 'Throttled and banned'), entities(pool.noted, '', operator)),
-    h('div', { class: 'panel' }, h('h3', null, 'Those that pay most'), best(pool.best.slice(0, bestShown)),
-      pool.best.length > bestShown && h('details', { class: 'more', 'data-key': 'more-best' }, h('summary', null, `${pool.best.length - bestShown} more`), best(pool.best.slice(bestShown)))),
+    h('div', { class: 'panel' }, h('h3', null, 'Those that pay most'), best(pool.best.slice(0, bestShown), senders),
+      pool.best.length > bestShown && h('details', { class: 'more', 'data-key': 'more-best' }, h('summary', null, `${pool.best.length - bestShown} more`), best(pool.best.slice(bestShown), senders))),
   ]
 }
 
@@ -61,7 +63,7 @@ function entities(list, nothing, operator) {
       operator.possible && h('td', { class: 'number' }, e.status !== 'banned' && h('button', { type: 'button', class: 'danger small', 'data-act': 'ban', 'data-of': e.address, 'aria-label': `Ban ${e.address}` }, 'Ban'))))))
 }
 
-function best(list) {
+function best(list, senders) {
   if (list.length === 0) return h('p', { class: 'empty' }, 'No operation waits. Send one with eth_sendUserOperation.')
   return h('table', { class: 'cards' },
     h('thead', null, h('tr', null, ['Operation', 'Account', 'Priority, gwei', 'Age', 'Where it stands'].map((t, i) => h('th', { scope: 'col', class: (i === 2 || i === 3) && 'number' }, t)))),
@@ -69,7 +71,13 @@ function best(list) {
       h('th', { scope: 'row' }, h('button', { type: 'button', class: 'link', 'data-act': 'find', 'data-of': o.hash, title: o.hash }, short(o.hash))),
       h('td', { 'data-label': 'Account' }, h('button', { type: 'button', class: 'link', 'data-act': 'find', 'data-of': o.sender, title: o.sender }, short(o.sender))),
       h('td', { class: 'number', 'data-label': 'Priority, gwei' }, gwei(o.effective)), h('td', { class: 'number', 'data-label': 'Age' }, lasting(o.age)),
-      h('td', { class: 'wide', 'data-label': 'Where it stands' }, o.holder ? `in the hands of sender ${short(o.holder)}` : o.reason || 'waits for the next bundle')))))
+      h('td', { class: 'wide', 'data-label': 'Where it stands' }, o.holder ? ['held by ', holderOf(o.holder, senders)] : o.reason || 'waits for the next bundle')))))
+}
+
+/** holderOf is the bundle sender that has an operation, by its token if it is one of this page's. */
+function holderOf(holder, senders) {
+  const at = senders.findIndex((s) => s.signer === holder.toLowerCase())
+  return at < 0 ? h('code', { title: holder }, short(holder)) : tokenBadge(at + 1, senders[at].state)
 }
 
 export function drawFees(docs) {

@@ -5,7 +5,7 @@ import { bundlesOf } from './bundles.js'
 import { sendersOf, tokenOf } from './senders.js'
 import { tile } from './mempool.js'
 
-const staleHead = 90 // seconds without a block
+const staleHead = 90_000 // milliseconds without a block, where the bundler does not say
 const manyAttempts = 4
 const recent = 30 // blocks for which an alert counts
 
@@ -16,7 +16,7 @@ export function matters(docs, connection, now = Date.now()) {
   const head = docs.get('head')
   if (connection === 'lost') say(0, 'This page has lost the bundler: what it shows is old', '#now')
   if (!head) say(1, 'No block has been seen yet', '#nodes')
-  else if ((now - head.seen) / 1000 > staleHead) say(0, `No new block for ${lasting((now - head.seen) / 1000)}`, '#nodes')
+  else if (now - head.seen > (docs.get('chain')?.maxHeadAge || staleHead)) say(0, `No new block for ${lasting((now - head.seen) / 1000)}`, '#nodes')
   for (const e of docs.get('endpoints') ?? []) if (!e.well) say(0, `${e.role}: ${e.status}`, '#nodes', e.name)
   for (const e of docs.get('endpoints') ?? []) if (e.evmAgrees === false) say(0, 'The local EVM disagrees with the node', '#nodes', e.evm)
   const senders = sendersOf(docs)
