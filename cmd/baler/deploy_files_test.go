@@ -158,6 +158,12 @@ func TestComposeFilesStartWhatThereIs(t *testing.T) {
 	there := probed(t)
 	for _, path := range files {
 		project, balers := composed(t, path), 0
+		var pools []string
+		for _, name := range project.ServiceNames() {
+			if port := listens(project.Services[name].Command); port != "" {
+				pools = append(pools, "http://"+name+port)
+			}
+		}
 		for name, service := range project.Services {
 			where := filepath.Base(path) + ": " + name
 			if service.Image != "baler" {
@@ -167,7 +173,7 @@ func TestComposeFilesStartWhatThereIs(t *testing.T) {
 				continue
 			}
 			balers++
-			checkComposed(t, where, &service, there)
+			checkComposed(t, where, &service, pools, there)
 		}
 		if balers < 2 {
 			t.Errorf("%s: have %d processes, want several", path, balers)
@@ -175,9 +181,9 @@ func TestComposeFilesStartWhatThereIs(t *testing.T) {
 	}
 }
 
-func checkComposed(t *testing.T, where string, service *types.ServiceConfig, there func(path string) bool) {
+func checkComposed(t *testing.T, where string, service *types.ServiceConfig, pools []string, there func(path string) bool) {
 	t.Helper()
-	d := deployed{where: where, args: service.Command, env: map[string]string{}}
+	d := deployed{where: where, args: service.Command, env: map[string]string{}, pools: pools}
 	for name, value := range service.Environment {
 		if value != nil {
 			d.env[name] = *value

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -217,11 +218,24 @@ func checkPod(t *testing.T, c *cluster, w *workload) {
 	}
 }
 
+// pools are the processes that may serve the pool, by the names that a StatefulSet's service gives them.
+func (c *cluster) pools() (urls []string) {
+	for i := range c.sets {
+		set := &c.sets[i]
+		if port := listens(set.Spec.Template.Spec.Containers[0].Args); port != "" {
+			for n := range *set.Spec.Replicas {
+				urls = append(urls, fmt.Sprintf("http://%s-%d.%s%s", set.Name, n, set.Spec.ServiceName, port))
+			}
+		}
+	}
+	return urls
+}
+
 func checkBaler(t *testing.T, c *cluster, w *workload, there func(path string) bool) {
 	t.Helper()
 	where := c.path + ": " + w.name
 	pod, container := w.pod.Spec, &w.pod.Spec.Containers[0]
-	d := deployed{where: where, args: container.Args, env: map[string]string{}}
+	d := deployed{where: where, args: container.Args, env: map[string]string{}, pools: c.pools()}
 	for _, variable := range container.Env {
 		if variable.ValueFrom == nil || variable.ValueFrom.SecretKeyRef == nil {
 			d.env[variable.Name] = variable.Value

@@ -28,6 +28,7 @@ type deployed struct {
 	env   map[string]string // given in the file
 	ports []int             // that others are told of
 	stop  time.Duration     // it has so long to stop
+	pools []string          // host and port of each process that may serve the pool
 }
 
 // check wants the program's own parser to take the command line and the variables, the settings to be sound together, and nothing secret
@@ -64,13 +65,28 @@ func (d deployed) check(t *testing.T) {
 		t.Errorf("%s: %v", d.where, err)
 	}
 	for _, s := range settingsOf(parsed) {
-		if address := s.flag.Target.String(); len(d.ports) > 0 && address != "" && (s.flag.Name == "rpc-addr" || s.flag.Name == "admin-addr") {
+		if address := s.flag.Target.String(); len(d.ports) > 0 && address != "" && slices.Contains([]string{"rpc-addr", "admin-addr", "listen"}, s.flag.Name) {
 			if loopback(address) || !slices.ContainsFunc(d.ports, func(p int) bool { return strings.HasSuffix(address, ":"+strconv.Itoa(p)) }) {
 				t.Errorf("%s: --%s is %s, and others are told of ports %v", d.where, s.flag.Name, address, d.ports)
 			}
 		}
 	}
+	for _, arg := range d.args {
+		if urls, found := strings.CutPrefix(arg, "--pool="); found && !slices.Equal(strings.Split(urls, ","), d.pools) {
+			t.Errorf("%s: it asks %s for the pool, want %v", d.where, urls, d.pools)
+		}
+	}
 	d.checkSound(t)
+}
+
+// listens is the port at which a process with these arguments serves the pool; empty: it does not.
+func listens(args []string) string {
+	for _, arg := range args {
+		if address, found := strings.CutPrefix(arg, "--listen="); found {
+			return address[strings.LastIndex(address, ":"):]
+		}
+	}
+	return ""
 }
 
 // parse reads the command line as the program does, with another file for --config.
