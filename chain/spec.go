@@ -114,6 +114,8 @@ func dataFeesOf(chainID uint64) datafee.Kind {
 		return datafee.OPStack
 	case 42161, 42170, 421614: // Arbitrum One, Nova and Sepolia
 		return datafee.Arbitrum
+	case 534352, 534351: // Scroll and Scroll Sepolia
+		return datafee.Scroll
 	default:
 		return datafee.None
 	}

@@ -45,6 +45,14 @@ func TestEveryChainThatIsNamedHasASpecOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestRollupsThatAreKnownChargeForData(t *testing.T) {
+	for id, kind := range map[uint64]datafee.Kind{10: datafee.OPStack, 8453: datafee.OPStack, 42161: datafee.Arbitrum, 534352: datafee.Scroll, 534351: datafee.Scroll, 1: datafee.None} {
+		if have := SpecOf(id).DataFees; have != kind {
+			t.Errorf("chain %d: have data fees of kind %s, want %s", id, have, kind)
+		}
+	}
+}
+
 func TestAChainThatIsNotKnownIsTreatedWithEthereumsCare(t *testing.T) {
 	unknown, ethereum := SpecOf(987654321), SpecOf(1)
 	if unknown.MaxBundleFee != ethereum.MaxBundleFee || unknown.Name != "unknown" || unknown.DataFees != datafee.None {

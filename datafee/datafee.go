@@ -1,13 +1,14 @@
 // Package datafee says what a transaction's data costs on a rollup, beside the gas of its execution.
 //
 // In: how the chain charges ([Kind]), a view of its state, a transaction that is not signed yet. Out: its [Cost], as an
-// amount taken beside the gas price (OP stack), or as gas that the transaction uses beside its execution (Arbitrum).
+// amount taken beside the gas price (OP stack, Scroll), or as gas that the transaction uses beside its execution (Arbitrum).
 //
 // It promises that
 //   - the cost is that at the view's block;
 //   - an OP stack chain is asked for nothing but state: its prices are read from the GasPriceOracle's own code, run in the
 //     local EVM, once per block and in the round trip of other reads ([Oracle.Reads]). Since Fjord the size is measured
 //     here; before, the oracle's getL1Fee is run;
+//   - the L1GasPriceOracle of a Scroll chain is run in the local EVM too: its answer is the fee, whatever upgrade it has come to;
 //   - an Arbitrum chain is asked by one eth_call of its NodeInterface per transaction, in the round trip of other reads if
 //     the caller wishes ([Quote.Questions]).
 //
@@ -37,6 +38,7 @@ const (
 	None     Kind = iota // it does not
 	OPStack              // an L1 fee beside the gas price, by the predeployed GasPriceOracle
 	Arbitrum             // gas of the transaction, by the node's NodeInterface
+	Scroll               // an L1 fee beside the gas price, by the predeployed L1GasPriceOracle
 )
 
 // String returns the kind as it is written in settings.
@@ -48,6 +50,8 @@ func (k Kind) String() string {
 		return "op-stack"
 	case Arbitrum:
 		return "arbitrum"
+	case Scroll:
+		return "scroll"
 	default:
 		return fmt.Sprintf("unknown(%d)", uint8(k))
 	}
@@ -58,12 +62,12 @@ var ErrKind = errors.New("unknown kind of data fee")
 
 // ParseKind is the inverse of [Kind.String].
 func ParseKind(s string) (Kind, error) {
-	for _, k := range []Kind{None, OPStack, Arbitrum} {
+	for _, k := range []Kind{None, OPStack, Arbitrum, Scroll} {
 		if s == k.String() {
 			return k, nil
 		}
 	}
-	return None, fmt.Errorf("%w: have %q, want %s, %s or %s", ErrKind, s, None, OPStack, Arbitrum)
+	return None, fmt.Errorf("%w: have %q, want %s, %s, %s or %s", ErrKind, s, None, OPStack, Arbitrum, Scroll)
 }
 
 // Cost is what a transaction's data costs.
@@ -108,10 +112,14 @@ func (o *Oracle) Kind() Kind {
 // Reads is what to read of a view for the same purpose as [Quote.Questions]: probably all that a cost depends on. Its
 // values mean nothing.
 func (o *Oracle) Reads() *evm.ReadSet {
-	if o.Kind() != OPStack {
+	switch o.Kind() {
+	case OPStack:
+		return o.opReads()
+	case Scroll:
+		return scrollReads()
+	default:
 		return new(evm.ReadSet)
 	}
-	return o.opReads()
 }
 
 // Quote is the question what one transaction's data costs. It is used by one goroutine.
@@ -146,6 +154,8 @@ func (q *Quote) Cost(ctx context.Context, view *evm.View) (Cost, error) {
 		return q.oracle.opCost(ctx, view, q.tx)
 	case Arbitrum:
 		return q.arbitrumCost(ctx, view)
+	case Scroll:
+		return scrollCost(ctx, view, q.tx)
 	default:
 		return Cost{}, fmt.Errorf("%w: %d", ErrKind, q.oracle.kind)
 	}

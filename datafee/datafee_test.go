@@ -224,7 +224,7 @@ func TestArbitrumCostIsNodeInterfaces(t *testing.T) {
 func TestNoOracle(t *testing.T) {
 	r := startRollup(t, nil)
 	view := r.source().View(r.Head())
-	for _, kind := range []datafee.Kind{datafee.OPStack, datafee.Arbitrum} {
+	for _, kind := range []datafee.Kind{datafee.OPStack, datafee.Arbitrum, datafee.Scroll} {
 		if _, err := datafee.New(kind).Quote(someTransaction(9)).Cost(t.Context(), view); !errors.Is(err, datafee.ErrNoOracle) {
 			t.Errorf("%v: have %v, want %v", kind, err, datafee.ErrNoOracle)
 		}
@@ -265,7 +265,7 @@ func TestCostAsGas(t *testing.T) {
 }
 
 func TestKindsAreReadAsTheyAreWritten(t *testing.T) {
-	for _, kind := range []datafee.Kind{datafee.None, datafee.OPStack, datafee.Arbitrum} {
+	for _, kind := range []datafee.Kind{datafee.None, datafee.OPStack, datafee.Arbitrum, datafee.Scroll} {
 		if have, err := datafee.ParseKind(kind.String()); err != nil || have != kind {
 			t.Errorf("%v: have %v, %v", kind, have, err)
 		}
@@ -305,4 +305,93 @@ func TestWorstIsNoLessThanWhatComes(t *testing.T) {
 			t.Fatal("the operation given was changed")
 		}
 	})
+}
+
+// The fee of a Scroll chain is what its L1GasPriceOracle says of the signed transaction, to the wei, by every upgrade's rules. The formulas
+// here are written down apart from the contract's code.
+func TestScrollFeesAreTheContracts(t *testing.T) {
+	t.Parallel()
+	const at = "0x5300000000000000000000000000000000000002"
+	p := devchain.HeavyScrollPrices()
+	p.PenaltyFactor = 1_500_000_000
+	billion := big.NewInt(1_000_000_000)
+	n := func(v uint64) *big.Int { return new(big.Int).SetUint64(v) }
+	mul := func(a, b *big.Int) *big.Int { return new(big.Int).Mul(a, b) }
+	add := func(a, b *big.Int) *big.Int { return new(big.Int).Add(a, b) }
+	commit, blob := mul(n(p.CommitScalar), n(p.BaseFee)), mul(n(p.BlobScalar), n(p.BlobBaseFee))
+	for upgrade, formula := range map[devchain.ScrollUpgrade]func(data []byte) *big.Int{
+		devchain.BeforeCurie: func(data []byte) *big.Int {
+			used := p.Overhead + 64
+			for _, b := range data {
+				used += 16
+				if b == 0 {
+					used -= 12
+				}
+			}
+			return mul(mul(n(used), n(p.BaseFee)), n(p.Scalar))
+		},
+		devchain.Curie: func(data []byte) *big.Int { return add(commit, mul(blob, n(uint64(len(data))))) },
+		devchain.Feynman: func(data []byte) *big.Int {
+			sum := mul(mul(add(commit, blob), n(uint64(len(data)))), n(p.PenaltyFactor))
+			return sum.Div(sum, billion)
+		},
+		devchain.Galileo: func(data []byte) *big.Int {
+			base := mul(add(commit, blob), n(uint64(len(data))))
+			penalty := mul(base, n(uint64(len(data))))
+			return add(base, penalty.Div(penalty, n(p.PenaltyFactor)))
+		},
+	} {
+		alloc, err := devchain.ScrollContracts(upgrade, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := startRollup(t, alloc)
+		for _, tx := range []datafee.Transaction{
+			{To: common.Address{1}}, someTransaction(1000), {To: common.Address{2}, Data: []byte{1}, Authorizations: []types.SetCodeAuthorization{{Nonce: 7}}},
+		} {
+			oracle := datafee.New(datafee.Scroll)
+			view := r.source().View(r.Head())
+			quote := oracle.Quote(tx)
+			if err := view.PrefetchReads(t.Context(), []*evm.ReadSet{oracle.Reads()}, quote.Questions()...); err != nil {
+				t.Fatal(err)
+			}
+			before := r.node.trips
+			cost, err := quote.Cost(t.Context(), view)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.node.trips != before {
+				t.Errorf("upgrade %d: the cost took %d round trips of its own", upgrade, r.node.trips-before)
+			}
+			data := signedTransaction(t, r, tx)
+			want := r.call(t, "shared/L1GasPriceOracle.json", common.HexToAddress(at), "getL1Fee", data)[0].(*big.Int) //nolint:errcheck,forcetypeassert // the artifact's type
+			if cost.Fee.ToBig().Cmp(want) != 0 || cost.Gas != 0 || want.Cmp(new(big.Int).Div(formula(data), billion)) != 0 {
+				t.Errorf("upgrade %d, %d bytes: have %s wei and %d gas, want %s of the contract and %s of the formula", upgrade, len(data), cost.Fee.Dec(), cost.Gas, want, new(big.Int).Div(formula(data), billion))
+			}
+		}
+	}
+}
+
+// signedTransaction is a transaction as it is sent, with a key that there is.
+func signedTransaction(t *testing.T, r *rollup, tx datafee.Transaction) []byte {
+	t.Helper()
+	id := new(big.Int).SetUint64(r.ChainID())
+	var body types.TxData = &types.DynamicFeeTx{
+		ChainID: id, Nonce: datafee.SomeNonce, GasTipCap: big.NewInt(datafee.SomeTip), GasFeeCap: big.NewInt(datafee.SomeFee), Gas: datafee.SomeGas, To: &tx.To, Data: tx.Data,
+	}
+	if len(tx.Authorizations) > 0 {
+		body = &types.SetCodeTx{
+			ChainID: uint256.MustFromBig(id), Nonce: datafee.SomeNonce, GasTipCap: uint256.NewInt(datafee.SomeTip), GasFeeCap: uint256.NewInt(datafee.SomeFee), Gas: datafee.SomeGas,
+			To: tx.To, Data: tx.Data, AuthList: tx.Authorizations,
+		}
+	}
+	signed, err := types.SignNewTx(r.Keys()[0], types.NewPragueSigner(id), body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := signed.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

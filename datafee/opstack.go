@@ -161,7 +161,10 @@ const (
 
 // unsigned encodes a transaction as the one that will carry it, without signature: EIP-1559's, or EIP-7702's if it has
 // authorizations.
-func unsigned(view *evm.View, tx Transaction) ([]byte, error) {
+func unsigned(view *evm.View, tx Transaction) ([]byte, error) { return encode(view, tx) }
+
+// encode encodes a transaction with these fields at its end: a signature, or none.
+func encode(view *evm.View, tx Transaction, signature ...any) ([]byte, error) {
 	kind := []byte{2}
 	fields := []any{
 		view.Config().ChainID, uint64(someNonce), uint64(someTip), uint64(someFee), uint64(someGas), tx.To, uint64(0), tx.Data, []any{},
@@ -169,7 +172,7 @@ func unsigned(view *evm.View, tx Transaction) ([]byte, error) {
 	if len(tx.Authorizations) > 0 {
 		kind, fields = []byte{4}, append(fields, tx.Authorizations)
 	}
-	encoded, err := rlp.EncodeToBytes(fields)
+	encoded, err := rlp.EncodeToBytes(append(fields, signature...))
 	if err != nil {
 		return nil, fmt.Errorf("encode transaction: %w", err)
 	}

@@ -79,6 +79,52 @@ func ArbitrumContracts(l1BaseFee, l2BaseFee uint64) (types.GenesisAlloc, error) 
 	}}, nil
 }
 
+// ScrollUpgrade is how far a Scroll chain's L1GasPriceOracle has come.
+type ScrollUpgrade uint8
+
+// The upgrades that changed how the L1 data fee is computed.
+const (
+	BeforeCurie ScrollUpgrade = iota
+	Curie
+	Feynman
+	Galileo
+)
+
+// ScrollPrices are what a Scroll chain charges for data by: fees of L1 in wei per gas, and the oracle's parameters.
+type ScrollPrices struct {
+	BaseFee, BlobBaseFee, Overhead, Scalar, CommitScalar, BlobScalar, PenaltyFactor uint64
+}
+
+// ScrollContracts returns accounts for [Config.Alloc] by which a chain tells L1 data fees as a Scroll chain does: the L1GasPriceOracle, with
+// the prices given. The chain itself does not charge them.
+func ScrollContracts(upgrade ScrollUpgrade, prices ScrollPrices) (types.GenesisAlloc, error) {
+	a, err := artifacts.Load("shared/L1GasPriceOracle.json")
+	if err != nil {
+		return nil, err
+	}
+	storage := make(map[common.Hash]common.Hash)
+	for slot, value := range map[byte]uint64{
+		1: prices.BaseFee, 2: prices.Overhead, 3: prices.Scalar, 5: prices.BlobBaseFee, 6: prices.CommitScalar, 7: prices.BlobScalar, 10: prices.PenaltyFactor,
+	} {
+		storage[common.Hash{31: slot}] = common.BigToHash(new(big.Int).SetUint64(value))
+	}
+	for slot, since := range map[byte]ScrollUpgrade{8: Curie, 11: Feynman, 12: Galileo} {
+		if upgrade >= since {
+			storage[common.Hash{31: slot}] = common.Hash{31: 1}
+		}
+	}
+	at := common.HexToAddress("0x5300000000000000000000000000000000000002")
+	return types.GenesisAlloc{at: {Nonce: 1, Balance: new(big.Int), Code: a.DeployedBytecode, Storage: storage}}, nil
+}
+
+// HeavyScrollPrices are prices of L1 that count against a development chain's base fee, as [HeavyL1Prices] do.
+func HeavyScrollPrices() ScrollPrices {
+	return ScrollPrices{
+		BaseFee: 1_000 * DefaultBaseFee, BlobBaseFee: 100 * DefaultBaseFee, Overhead: 188, Scalar: 1_000_000_000,
+		CommitScalar: 2_000_000_000, BlobScalar: 500_000_000, PenaltyFactor: 1_000_000_000,
+	}
+}
+
 // DataFeeContracts returns accounts for [Config.Alloc] that suit a kind of data fee, with prices that
 // make it count.
 func DataFeeContracts(kind datafee.Kind) (types.GenesisAlloc, error) {
@@ -89,6 +135,8 @@ func DataFeeContracts(kind datafee.Kind) (types.GenesisAlloc, error) {
 		return OPStackContracts(Fjord, HeavyL1Prices())
 	case datafee.Arbitrum:
 		return ArbitrumContracts(10*DefaultBaseFee, DefaultBaseFee)
+	case datafee.Scroll:
+		return ScrollContracts(Curie, HeavyScrollPrices())
 	default:
 		return nil, fmt.Errorf("%w: data fees of kind %v", ErrConfig, kind)
 	}

@@ -17,7 +17,7 @@ import (
 // On a rollup the estimate pays for the data, with a margin, however well the dummies compress; it is accepted once it
 // is signed, and without the part for the data it is not.
 func TestEstimatesPayForData(t *testing.T) {
-	for _, kind := range []datafee.Kind{datafee.OPStack, datafee.Arbitrum} {
+	for _, kind := range []datafee.Kind{datafee.OPStack, datafee.Arbitrum, datafee.Scroll} {
 		t.Run(kind.String(), func(t *testing.T) {
 			alloc, err := devchain.DataFeeContracts(kind)
 			if err != nil {

@@ -64,6 +64,18 @@ const packages = {
     integrity: 'sha512-cHPO7ntWeOBDLO7ZFFSZGI1D7CDqf4loRbRVJrFIsqLEz+hysWIqA0e3dv2GnrjVeuYePBfI2NTBEG4uwz9bQQ==',
     licence: 'MIT',
   },
+  scroll: {
+    name: '@scroll-tech/contracts',
+    version: '4.0.0',
+    integrity: 'sha512-YTSQoe1Do9p6mD2zIr6bJQdGoUyApCBm7MO9t/v39zHwI6BQgUhgI01gCNYv8KluwImT7jUwGYOUucmiuQT7FA==',
+    licence: 'MIT',
+  },
+  solc0824: {
+    name: 'solc',
+    version: '0.8.24',
+    integrity: 'sha512-G5yUqjTUPc8Np74sCFwfsevhBPlUifUOfhYrgyu6CmYlC6feSw0YS6eZW47XDT23k3JYdKx5nJ+Q7whCEmNcoA==',
+    licence: 'MIT (wrapper), GPL-3.0 (compiler; only its output is kept)',
+  },
   solc: {
     name: 'solc',
     version: '0.8.30',
@@ -93,6 +105,22 @@ const forge = (contract) => ({
   read: (dir) => {
     const { abi, bytecode, deployedBytecode } = JSON.parse(readFileSync(join(dir, 'forge-artifacts', `${contract}.sol`, `${contract}.json`)))
     return { abi, bytecode: bytecode.object, deployedBytecode: deployedBytecode.object }
+  },
+})
+
+/** Compiled here from a source of @scroll-tech/contracts, which names the compiler's version, with those that it imports. */
+const scroll = (contract, folder) => ({
+  pkg: 'scroll',
+  contract,
+  read: (dir, dirs) => {
+    const sources = {}
+    const take = (file) => {
+      if (sources[file]) return
+      sources[file] = { content: readFileSync(join(dir, file), 'utf8') }
+      for (const [, path] of sources[file].content.matchAll(/^import .*from "(.+)";$/gm)) take(join(dirname(file), path))
+    }
+    take(`${folder}/${contract}.sol`)
+    return solidity(dirs.solc0824, sources)[contract]
   },
 })
 
@@ -160,6 +188,7 @@ const artifacts = {
   'shared/Counter.json': own('Counter'),
   'shared/GasPriceOracle.json': forge('GasPriceOracle'),
   'shared/L1Block.json': forge('L1Block'),
+  'shared/L1GasPriceOracle.json': scroll('L1GasPriceOracle', 'L2/predeploys'),
   'shared/NodeInterface.json': own('NodeInterface', 'datafee/NodeInterface'),
   'shared/BLSAggregator.json': own('BLSAggregator', 'bls/BLS'),
   'shared/BLSAccount.json': own('BLSAccount', 'bls/BLS'),
@@ -199,7 +228,7 @@ function main(args) {
   const dirs = Object.fromEntries(Object.keys(packages).map((key) => [key, fetchPackage(key)]))
   const files = new Map()
   for (const [file, { pkg, contract, source, read }] of Object.entries(artifacts)) {
-    files.set(file, render(pkg, contract, read(dirs[pkg]), source))
+    files.set(file, render(pkg, contract, read(dirs[pkg], dirs), source))
   }
   files.set('README.md', readme(files))
   const rules = new Map()
@@ -235,11 +264,17 @@ function fetchPackage(key) {
 /** Compiles the contracts folder once, without metadata so that the code depends on nothing but source and compiler. */
 function compile(dir) {
   if (compiled) return compiled
-  const soljson = createRequire(import.meta.url)(join(dir, 'soljson.js'))
   const names = readdirSync(solDir, { recursive: true }).filter((f) => f.endsWith('.sol')).sort()
+  compiled = solidity(dir, Object.fromEntries(names.map((f) => [f, { content: readFileSync(join(solDir, f), 'utf8') }])))
+  return compiled
+}
+
+/** Compiles sources with the compiler of a package. */
+function solidity(dir, sources) {
+  const soljson = createRequire(import.meta.url)(join(dir, 'soljson.js'))
   const input = {
     language: 'Solidity',
-    sources: Object.fromEntries(names.map((f) => [f, { content: readFileSync(join(solDir, f), 'utf8') }])),
+    sources,
     settings: {
       evmVersion: 'cancun',
       optimizer: { enabled: true, runs: 200 },
@@ -251,13 +286,13 @@ function compile(dir) {
   // 2394 warns of transient storage, which the rules are about.
   const bad = (out.errors ?? []).filter((e) => e.errorCode !== '2394').map((e) => e.formattedMessage)
   if (bad.length) throw new Error(`solc:\n${bad.join('\n')}`)
-  compiled = {}
+  const made = {}
   for (const byName of Object.values(out.contracts)) {
     for (const [name, { abi, evm }] of Object.entries(byName)) {
-      compiled[name] = { abi, bytecode: '0x' + evm.bytecode.object, deployedBytecode: '0x' + evm.deployedBytecode.object }
+      made[name] = { abi, bytecode: '0x' + evm.bytecode.object, deployedBytecode: '0x' + evm.deployedBytecode.object }
     }
   }
-  return compiled
+  return made
 }
 
 function render(pkg, contract, { abi, bytecode, deployedBytecode, linkReferences }, file = `contracts/${contract}.sol`) {
@@ -307,7 +342,8 @@ ${rows.join('\n')}
 - The final EntryPoint v0.9 and its SenderCreator exist in npm as runtime code only. They hold the immutables of their
   deployment on mainnet; OpenZeppelin's EIP712 computes the domain again where the chain id is another one.
 - \`shared/GasPriceOracle.json\` (1.3.0, the Fjord upgrade's) and \`shared/L1Block.json\` are the OP stack's, for a development
-  chain that tells data fees like one. \`shared/NodeInterface.json\` stands for Arbitrum's, which is no contract.
+  chain that tells data fees like one. \`shared/L1GasPriceOracle.json\` is Scroll's (up to its Galileo upgrade), for the same, compiled from its package's source
+  with the compiler that the source names. \`shared/NodeInterface.json\` stands for Arbitrum's, which is no contract.
 - \`shared/VerifyingPaymaster.json\`, \`shared/Counter.json\`, \`shared/NodeInterface.json\` and \`shared/BLS*.json\` are compiled from \`contracts/\` with the pinned solc
   (optimizer 200 runs, evmVersion cancun, no metadata). The v0.6 and v0.7 paymasters come with their packages.
 - \`shared/Multicall3.json\` is viem's build of Multicall3: the same functions as the contract at

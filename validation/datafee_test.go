@@ -31,7 +31,7 @@ func newRollup(t *testing.T, kind datafee.Kind) *fixture {
 // An operation must offer preVerificationGas for what its data costs too: by the wei at the price that it pays, or by the
 // gas. It is refused before anything is run, and with a unit less than is enough.
 func TestDataMustBePaidFor(t *testing.T) {
-	for _, kind := range []datafee.Kind{datafee.OPStack, datafee.Arbitrum} {
+	for _, kind := range []datafee.Kind{datafee.OPStack, datafee.Arbitrum, datafee.Scroll} {
 		t.Run(kind.String(), func(t *testing.T) {
 			f := newRollup(t, kind)
 			for _, v := range userop.Versions() {
@@ -80,7 +80,7 @@ func TestDataMustBePaidFor(t *testing.T) {
 
 // A bundle's result says what the data of the whole transaction costs, after culprits are out.
 func TestABundleKnowsWhatItsDataCosts(t *testing.T) {
-	for _, kind := range []datafee.Kind{datafee.None, datafee.OPStack, datafee.Arbitrum} {
+	for _, kind := range []datafee.Kind{datafee.None, datafee.OPStack, datafee.Arbitrum, datafee.Scroll} {
 		t.Run(kind.String(), func(t *testing.T) {
 			f := newRollup(t, kind)
 			a, b, c := f.sign(f.op(f.deployed(userop.V07, 1))), f.signWith(f.op(f.deployed(userop.V07, 2)), f.chain.Keys()[8]), f.sign(f.op(f.deployed(userop.V07, 3)))
@@ -109,7 +109,7 @@ func TestABundleKnowsWhatItsDataCosts(t *testing.T) {
 
 // What the data costs is learnt in the round trips that validation makes anyway.
 func TestDataFeesTakeNoRoundTripOfTheirOwn(t *testing.T) {
-	for _, kind := range []datafee.Kind{datafee.OPStack, datafee.Arbitrum} {
+	for _, kind := range []datafee.Kind{datafee.OPStack, datafee.Arbitrum, datafee.Scroll} {
 		t.Run(kind.String(), func(t *testing.T) {
 			f := newRollup(t, kind)
 			ep := entrypoint.Canonical(userop.V07)
@@ -137,7 +137,7 @@ func TestDataFeesTakeNoRoundTripOfTheirOwn(t *testing.T) {
 func TestWithoutAnOracleNothingIsRefused(t *testing.T) {
 	f := newFixture(t, validation.Config{})
 	op := f.sign(f.op(f.deployed(userop.V07, 1)))
-	for _, kind := range []datafee.Kind{datafee.OPStack, datafee.Arbitrum} {
+	for _, kind := range []datafee.Kind{datafee.OPStack, datafee.Arbitrum, datafee.Scroll} {
 		v := validation.New(f.v.Source(), validation.Config{DataFees: datafee.New(kind)})
 		_, err := v.Validate(t.Context(), f.head(), entrypoint.Canonical(userop.V07), op, validation.Options{})
 		if _, refused := errors.AsType[*rejection.Rejection](err); refused || !errors.Is(err, datafee.ErrNoOracle) {
