@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -194,6 +195,13 @@ func checkComposed(t *testing.T, where string, service *types.ServiceConfig, poo
 		if port.HostIP != "127.0.0.1" {
 			t.Errorf("%s: port %s is open to everybody, want a proxy in front of it", where, port.Published)
 		}
+	}
+	for _, port := range service.Expose {
+		n, err := strconv.Atoi(port)
+		if err != nil {
+			t.Errorf("%s: port %s is no number", where, port)
+		}
+		d.ports = append(d.ports, n)
 	}
 	if service.StopGracePeriod != nil {
 		d.stop = time.Duration(*service.StopGracePeriod)
