@@ -161,7 +161,6 @@ func (f fakeEdge) DumpMempool(context.Context, entrypoint.EntryPoint) ([]*userop
 // served is a running server.
 type served struct {
 	*Server
-	t    *testing.T
 	addr string
 	stop func()
 }
@@ -182,7 +181,7 @@ func quick() ServerConfig {
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // serve starts a server on a port of its own, or the one given. With a pool it leads.
-func serve(t *testing.T, cfg ServerConfig, addr string, p *fakePool) *served {
+func serve(t testing.TB, cfg ServerConfig, addr string, p *fakePool) *served {
 	t.Helper()
 	s, err := NewServer(cfg)
 	if err != nil {
@@ -211,11 +210,11 @@ func serve(t *testing.T, cfg ServerConfig, addr string, p *fakePool) *served {
 		})
 	}
 	t.Cleanup(stop)
-	return &served{Server: s, t: t, addr: l.Addr().String(), stop: stop}
+	return &served{Server: s, addr: l.Addr().String(), stop: stop}
 }
 
 // connected is a client that runs.
-func connected(t *testing.T, cfg ClientConfig, urls ...string) *Client {
+func connected(t testing.TB, cfg ClientConfig, urls ...string) *Client {
 	t.Helper()
 	cfg.URLs = urls
 	if cfg.Logger == nil {

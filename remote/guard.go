@@ -68,16 +68,13 @@ func (s *Server) admitted(calls, streams chan struct{}, next http.Handler) http.
 			slots, bound = streams, s.cfg.SendTime // it waits for a block, and takes nobody's place
 		}
 		r = r.WithContext(context.WithValue(r.Context(), termKey{}, t))
-		bounded(slots, bound, next).ServeHTTP(w, r)
+		s.bounded(slots, bound, next).ServeHTTP(w, r)
 	}))
 }
 
-// requestTime is how long a request's message may take to come.
-const requestTime = 10 * time.Second
-
 // bounded lets in as many requests as there are slots, and bounds the time of each; 0: it has as long as it wants, once its
 // message is there.
-func bounded(slots chan struct{}, bound time.Duration, next http.Handler) http.Handler {
+func (s *Server) bounded(slots chan struct{}, bound time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case slots <- struct{}{}:
@@ -86,7 +83,7 @@ func bounded(slots chan struct{}, bound time.Duration, next http.Handler) http.H
 			refuse(w, r, connect.CodeResourceExhausted, refusedBusy, "too many calls at once")
 			return
 		}
-		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(requestTime)) // HTTP/2 can, and nothing else is spoken
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.RequestTime)) // HTTP/2 can, and nothing else is spoken
 		if bound > 0 {
 			ctx, cancel := context.WithTimeout(r.Context(), bound)
 			defer cancel()

@@ -35,6 +35,7 @@ type ServerConfig struct {
 	MaxConnections int // default 256
 	MaxBytes       int // of a message; default 16 MiB
 
+	RequestTime      time.Duration // that the message of a call may take to come; default 10 s
 	CallTime         time.Duration // of one call, whatever its caller grants; default 30 s
 	SendTime         time.Duration // of SendBundleNow, which waits for a block on some chains; default 2 min
 	Pulse            time.Duration // between signs of life; default 1 s
@@ -51,6 +52,7 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	set(&c.MaxStreams, 256)
 	set(&c.MaxConnections, 256)
 	set(&c.MaxBytes, 16<<20)
+	set(&c.RequestTime, 10*time.Second)
 	set(&c.CallTime, 30*time.Second)
 	set(&c.SendTime, 2*time.Minute)
 	set(&c.Pulse, time.Second)
@@ -151,11 +153,11 @@ func (s *Server) routes() http.Handler {
 		grpcreflect.NewHandlerV1, grpcreflect.NewHandlerV1Alpha,
 	} {
 		path, handler = reflect(reflector, connect.WithReadMaxBytes(64<<10))
-		mux.Handle(path, s.identified(bounded(streams, s.cfg.CallTime, handler)))
+		mux.Handle(path, s.identified(s.bounded(streams, s.cfg.CallTime, handler)))
 	}
 	// Health says nothing that a prober may not know, and probers bring neither token nor certificate.
 	path, handler = grpchealth.NewHandler(&health{s, names}, connect.WithReadMaxBytes(4<<10))
-	mux.Handle(path, bounded(builders, s.cfg.CallTime, handler))
+	mux.Handle(path, s.bounded(builders, s.cfg.CallTime, handler))
 	return mux
 }
 
@@ -202,6 +204,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	base, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
+	defer s.Rest()
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(s.tls != nil)
 	protocols.SetUnencryptedHTTP2(s.tls == nil)
