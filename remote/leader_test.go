@@ -117,6 +117,20 @@ func TestAStreamOnWhichNothingComesIsCutAndMadeAgain(t *testing.T) {
 	}
 }
 
+func TestAClientThatHearsNothingGoesOnByItself(t *testing.T) {
+	one, two := newFakePool("one"), newFakePool("two")
+	first, second := serve(t, quick(), "", one), serve(t, quick(), "", nil)
+	proxy := newProxy(t, first.addr)
+	c := connected(t, ClientConfig{Stale: 400 * time.Millisecond, KeepAlive: time.Hour}, "http://"+proxy.addr(), second.url())
+	eventually(t, "the client hears of the first", func() bool { s := c.heard.Load(); return s != nil && s.server == first.id })
+	proxy.stall() // the first process hangs, and the second takes over
+	second.Lead(two, fakeEdge{pool: two})
+	eventually(t, "the client hears of the second", func() bool { return c.heard.Load().server == second.id && c.Health() == nil })
+	if have, err := whoServes(t.Context(), c); err != nil || have != "two" {
+		t.Errorf("have %q, %v, want an answer of the second", have, err)
+	}
+}
+
 func TestAConnectionThatIsStalledIsClosedByPings(t *testing.T) {
 	p := newFakePool("one")
 	cfg := quick()
