@@ -37,7 +37,7 @@ func call[Req any, Res answered](ctx context.Context, c *Client, m method, req R
 		told.Result = string(PeerFailed)
 	}
 	told.Took = time.Since(begun)
-	c.cfg.Sink(told)
+	c.observed.tell(told)
 	if err != nil {
 		return answer, err
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"baler/event"
 	"baler/node"
 	"baler/pool"
 	"baler/rejection"
@@ -82,4 +83,35 @@ func TestACallThatIsNotAnsweredEndsWhenItsTimeIsOver(t *testing.T) {
 	if e, ok := errors.AsType[*Error](err); !ok || e.Cause != Canceled || !errors.Is(err, context.Canceled) {
 		t.Errorf("have %v, want that the caller gave up", err)
 	}
+}
+
+func TestCallsAreToldOnBothSidesAndTheHeadToTheClient(t *testing.T) {
+	p := newFakePool("one")
+	s := serve(t, quick(), "", p)
+	c := connected(t, ClientConfig{}, s.url())
+	told := make(chan event.PoolAsked, 16)
+	for _, side := range []interface{ Observe(event.Sink) }{s, c} {
+		side.Observe(func(e event.Event) {
+			if asked, is := e.(event.PoolAsked); is && asked.Method == "Admit" {
+				told <- asked
+			}
+		})
+	}
+	s.Hear(event.HeadSeen{Number: 17, Hash: common.Hash{17}})
+	if err := c.Edge().Admit(t.Context(), pooled(1, 10), nil); err != nil {
+		t.Fatal(err)
+	}
+	p.fail = errors.New("the disk is full")
+	if err := c.Edge().Admit(t.Context(), pooled(1, 10), nil); err == nil {
+		t.Fatal("have no error")
+	}
+	for _, want := range []string{"served ok", "asked ok", "served failed", "asked failed"} {
+		if have := <-told; have.Side+" "+have.Result != want || have.Took <= 0 {
+			t.Errorf("have %+v, want %s", have, want)
+		}
+	}
+	eventually(t, "the client knows the pool's head", func() bool {
+		number, hash := c.Head()
+		return number == 17 && hash == common.Hash{17}
+	})
 }

@@ -41,7 +41,6 @@ type ClientConfig struct {
 	FlushTime        time.Duration // that events which nobody has yet have to be told when the client ends; default 2 s
 	MaxUntold        int           // events that wait; default 65,536
 
-	Sink   event.Sink   // default: none
 	Logger *slog.Logger // default: slog.Default
 }
 
@@ -56,9 +55,6 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	set(&c.KeepAliveTimeout, 3*time.Second)
 	set(&c.FlushTime, 2*time.Second)
 	set(&c.MaxUntold, 65_536)
-	if c.Sink == nil {
-		c.Sink = func(event.Event) {}
-	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -83,6 +79,7 @@ type Client struct {
 	heard     atomic.Pointer[sign]
 	cached    *cached
 	outbox    *outbox
+	observed  observed
 }
 
 // sign is the last sign of life of the pool.
@@ -173,6 +170,9 @@ func (c *Client) Run(ctx context.Context) error {
 	}
 	return err
 }
+
+// Observe has calls told to a sink from now on.
+func (c *Client) Observe(sink event.Sink) { c.observed.by(sink) }
 
 // Health says what is wrong with the way to the pool; nil: nothing, the pool's process was heard lately.
 func (c *Client) Health() error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"baler/event"
@@ -99,10 +100,18 @@ func (s *Server) recovered(_ context.Context, spec connect.Spec, _ http.Header, 
 	return connect.NewError(connect.CodeInternal, errors.New("internal error"))
 }
 
-// observed says of each call how it ended.
-func (s *Server) observed() connect.Interceptor { return observer{s.cfg.Sink} }
+// observed is where calls are told.
+type observed struct{ sink atomic.Pointer[event.Sink] }
 
-// observer is the server's interceptor.
+func (o *observed) by(sink event.Sink) { o.sink.Store(&sink) }
+
+func (o *observed) tell(e event.Event) {
+	if sink := o.sink.Load(); sink != nil {
+		(*sink)(e)
+	}
+}
+
+// observer says of each call that a server has answered how it ended.
 type observer struct{ sink event.Sink }
 
 // WrapUnary implements [connect.Interceptor].

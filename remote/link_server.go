@@ -27,9 +27,8 @@ func (h *linkHandler) Pulse(ctx context.Context, _ *pb.PulseRequest, stream *con
 	defer tick.Stop()
 	for {
 		m := &pb.PulseResponse{Server: h.server.id}
-		if h.server.cfg.Head != nil {
-			number, hash := h.server.cfg.Head()
-			m.HeadNumber, m.HeadHash = number, encodeHeadHash(hash)
+		if head := h.server.head.Load(); head != nil {
+			m.HeadNumber, m.HeadHash = head.Number, encodeHash(head.Hash)
 		}
 		if err := stream.Send(m); err != nil {
 			return err

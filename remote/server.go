@@ -21,15 +21,11 @@ import (
 	"connectrpc.com/connect"
 	"connectrpc.com/grpchealth"
 	"connectrpc.com/grpcreflect"
-	"github.com/ethereum/go-ethereum/common"
 )
 
 // ServerConfig is what a server is told. The zero value of every field but Security is a sensible default.
 type ServerConfig struct {
 	Security
-	// Head returns the pool's head, for the pulse; nil: it is not told.
-	Head func() (number uint64, hash common.Hash)
-
 	MaxCalls       int // at work at once, for builders and for the JSON-RPC edge each; default 256
 	MaxStreams     int // open at once; default 256
 	MaxConnections int // default 256
@@ -43,7 +39,6 @@ type ServerConfig struct {
 	KeepAliveTimeout time.Duration // until a connection without an answer is closed; default 3 s
 	ShutdownTime     time.Duration // that calls have to end; default 5 s
 
-	Sink   event.Sink   // default: none
 	Logger *slog.Logger // default: slog.Default
 }
 
@@ -59,9 +54,6 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	set(&c.KeepAlive, 2*time.Second)
 	set(&c.KeepAliveTimeout, 3*time.Second)
 	set(&c.ShutdownTime, 5*time.Second)
-	if c.Sink == nil {
-		c.Sink = func(event.Event) {}
-	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -99,6 +91,9 @@ type Server struct {
 
 	sent *editions
 	told *inbox
+
+	observed observed
+	head     atomic.Pointer[event.HeadSeen]
 }
 
 // NewServer returns a server that serves no pool yet. It reads the files of the security settings.
@@ -129,10 +124,20 @@ func (s *Server) Rest() {
 	}
 }
 
+// Hear takes the pool's events: from them the other processes are told its head.
+func (s *Server) Hear(e event.Event) {
+	if head, is := e.(event.HeadSeen); is {
+		s.head.Store(&head)
+	}
+}
+
+// Observe has calls told to a sink from now on.
+func (s *Server) Observe(sink event.Sink) { s.observed.by(sink) }
+
 // routes is everything that is served.
 func (s *Server) routes() http.Handler {
 	options := connect.WithHandlerOptions(
-		connect.WithReadMaxBytes(s.cfg.MaxBytes), connect.WithRecover(s.recovered), connect.WithInterceptors(s.observed()),
+		connect.WithReadMaxBytes(s.cfg.MaxBytes), connect.WithRecover(s.recovered), connect.WithInterceptors(observer{s.observed.tell}),
 	)
 	mux := http.NewServeMux()
 	edges, builders := make(chan struct{}, s.cfg.MaxCalls), make(chan struct{}, s.cfg.MaxCalls)

@@ -68,6 +68,7 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	if traces != nil {
 		sink = telemetry.Join(sink, traces.Sink())
 	}
+	sink = keep.role.observe(sink)
 	client.OnRequest(nodeAsked(sink))
 	if config.Rules, err = evm.DetectChainConfig(ctx, client, chainID); err != nil {
 		return nil, badSetting("--node_http: %w: %w", errNoAnswer, err)

@@ -54,19 +54,22 @@ func inParts(t *testing.T) bool {
 // parts is a bundler in three processes, on one machine and without Redis.
 type parts struct{ pool, rpc, builder *program }
 
-// startParts starts the three, and returns when all are there, with the URL of the edge. Each gets those of the flags that it knows.
+// startParts starts the three, and returns when all are there, with the URL of the edge. Each gets those of the flags that it knows. They
+// prove to each other who they are with a token and with certificates.
 func startParts(t *testing.T, chain *devchain.Chain, flags ...string) (parts, string) {
 	t.Helper()
 	env, _ := secrets(chain, signerKeys)
+	identities := newCertificates(t)
 	token := "BALER_REMOTE_TOKEN=" + partsToken
 	common := []string{"--node-http", chain.HTTPURL(), "--node-ws", chain.WSURL(), "--log-format=json", "--log-level=debug"}
 	start := func(env []string, args ...string) *program {
-		return startProgram(t, env, append(append(args, common...), known(t, args[0], flags)...)...)
+		args = append(append(args, common...), identities.flags(t, args[0])...)
+		return startProgram(t, env, append(args, known(t, args[0], flags)...)...)
 	}
 	var p parts
 	p.pool = start([]string{token}, "pool", "--listen=127.0.0.1:0", "--admin-addr=127.0.0.1:0")
 	listen, _ := p.pool.logged(t, "baler is running")["listen"].(string)
-	common = append(common, "--pool", "http://"+listen)
+	common = append(common, "--pool", "https://"+listen)
 	p.rpc = start([]string{token}, "rpc", "--rpc-addr=127.0.0.1:0")
 	p.builder = start([]string{token, env}, "builder", "--admin-addr=127.0.0.1:0")
 	url, _ := p.rpc.logged(t, "baler is running")["rpc"].(string)

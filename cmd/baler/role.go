@@ -10,6 +10,7 @@ import (
 	"baler/node"
 	"baler/remote"
 	"baler/rpc"
+	"baler/telemetry"
 	"baler/userop"
 
 	"github.com/alecthomas/kong"
@@ -36,6 +37,18 @@ func (r role) in(config *node.Config, told event.Sink) {
 	case r.client != nil:
 		config.RemotePool = r.client.Builder()
 	}
+}
+
+// observe has the calls between processes counted, and other processes told of the pool's head. It returns the sink for all else.
+func (r role) observe(sink event.Sink) event.Sink {
+	if r.client != nil {
+		r.client.Observe(sink)
+	}
+	if r.pool != nil {
+		r.pool.Observe(sink)
+		return telemetry.Join(sink, r.pool.Hear)
+	}
+	return sink
 }
 
 // front is the JSON-RPC backend of an edge: it validates and estimates itself, and the pool's process answers the rest.
