@@ -10,6 +10,7 @@ import (
 
 	"baler/chain"
 	"baler/event"
+	"baler/lease"
 	"baler/pool"
 	"baler/rejection"
 	"baler/rpc"
@@ -50,7 +51,7 @@ type KeyHolder interface {
 }
 
 // ErrKeyTaken says that a key is not free.
-var ErrKeyTaken = errors.New("another process holds the key")
+var ErrKeyTaken = errors.New("the key is not free")
 
 const (
 	// keyPause is how long a key that another process holds is left alone.
@@ -75,14 +76,15 @@ type keyring struct {
 	wanted   []signer.Signer
 	workers  []*worker
 	drained  map[common.Address]bool
-	restored bool  // the pool has what the store kept
-	auto     *bool // bundling mode, if it was set since the start
+	awaited  map[common.Address]string // what was said of keys that are not free
+	restored bool                      // the pool has what the store kept
+	auto     *bool                     // bundling mode, if it was set since the start
 }
 
 func newKeyring(n *Node, config *Config) *keyring {
 	return &keyring{
 		node: n, holder: config.Keys, most: config.MaxKeys, wanted: slices.Clone(config.Signers), changed: make(chan struct{}, 1),
-		drained: make(map[common.Address]bool),
+		drained: make(map[common.Address]bool), awaited: make(map[common.Address]string),
 	}
 }
 
@@ -127,7 +129,9 @@ func (k *keyring) fill(ctx context.Context, fail context.CancelCauseFunc) error 
 	for _, key := range k.free() {
 		err := k.start(ctx, key, fail)
 		switch {
-		case err == nil, errors.Is(err, ErrKeyTaken):
+		case err == nil:
+		case errors.Is(err, ErrKeyTaken):
+			k.waits(key, err)
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case k.holder == nil:
@@ -137,6 +141,21 @@ func (k *keyring) fill(ctx context.Context, fail context.CancelCauseFunc) error 
 		}
 	}
 	return nil
+}
+
+// waits says, once for each reason, what a key is waited for.
+func (k *keyring) waits(key signer.Signer, err error) {
+	why := "another process holds it"
+	if errors.Is(err, lease.ErrYoung) {
+		why = lease.ErrYoung.Error() + ": it may have forgotten who holds it"
+	}
+	k.mu.Lock()
+	known := k.awaited[key.Address()] == why
+	k.awaited[key.Address()] = why
+	k.mu.Unlock()
+	if !known {
+		k.node.log.Info("a key is waited for", "signer", key.Address(), "why", why)
+	}
 }
 
 // free returns the wanted keys that are not held, if more may be held.
@@ -246,6 +265,7 @@ func (k *keyring) join(ctx context.Context, w *worker) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.workers = append(k.workers, w)
+	delete(k.awaited, w.key.Address())
 	if k.auto != nil {
 		w.inbox.post(message{event: modeSet(*k.auto)})
 	}

@@ -51,7 +51,7 @@ func TestALeasedFundingKeyPaysOnceThoughACommandIsKilled(t *testing.T) {
 		}
 		return nil
 	})
-	if refused := p.adminOnce(t, "another process holds the key", "fund-signers", levels...); refused == 0 {
+	if refused := p.adminOnce(t, "the key is not free", "fund-signers", levels...); refused == 0 {
 		t.Error("the key was not held by the command that was killed")
 	}
 	p.funded(t)
@@ -78,7 +78,7 @@ func TestAKeyThatABundlerHoldsIsNotEmptied(t *testing.T) {
 
 	home := common.HexToAddress("0x00000000000000000000000000000000000f00d6")
 	empty := []string{"--to", home.Hex(), "--signer", p.keys[0].Hex(), "--execute"}
-	if code, out := p.admin(t, "defund-signers", empty...); code != exitFailed || !strings.Contains(out, "another process holds the key") || !strings.Contains(out, "drain it first") {
+	if code, out := p.admin(t, "defund-signers", empty...); code != exitFailed || !strings.Contains(out, "the key is not free") || !strings.Contains(out, "drain it first") {
 		t.Errorf("have exit code %d and %s, want that the key is held", code, out)
 	}
 	drain := startProgram(t, []string{"BALER_ADMIN_TOKEN=0123456789abcdef"}, "admin", "drain", p.keys[0].Hex(), "--admin-url", operators)
