@@ -95,7 +95,7 @@ func TestTheProbesNameWhatIsWrong(t *testing.T) {
 	purse, dir, ours := newPurse(t, chain, 2), t.TempDir(), newAuthority(t, "ours")
 	_, _, cert, key := ours.sign(t, "server", forServers)
 	p := &watched{program: startProgram(t, purse.env[:1], "node", "--node-http", faulty.url, "--rpc-addr=127.0.0.1:0", "--log-format=json", "--data-dir", dir,
-		"--redis-url=redis://"+way.Addr, "--rpc-debug", "--max-head-age=5s", "--max-blocks-to-wait-for-mine=2",
+		"--redis-url=redis://"+way.Addr, "--lease-ttl=12s", "--lease-margin=2s", "--rpc-debug", "--max-head-age=5s", "--max-blocks-to-wait-for-mine=2",
 		"--admin-addr=127.0.0.1:0", "--admin-tls-cert", cert, "--admin-tls-key", key, "--admin-client-ca", ours.file)}
 	operator := operatorSettings{AdminCACert: ours.file}
 	_, _, operator.AdminClientCert, operator.AdminClientKey = ours.sign(t, "operator", forClients)
@@ -107,7 +107,7 @@ func TestTheProbesNameWhatIsWrong(t *testing.T) {
 	p.url, _ = ready["operators"].(string)
 	url, _ := ready["rpc"].(string)
 
-	// No key pays for a bundle; then one does; then both.
+	// Redis has no data, so that the keys are taken after the time of a lease. No key pays for a bundle; then one does; then both.
 	p.says(t, false, "funds", "has 0 wei")
 	purse.w.send(t, purse.keys[0], big.NewInt(1e18))
 	p.says(t, true, "funds", purse.keys[1].Hex()+" has 0 wei")
