@@ -36,7 +36,7 @@ build: ## Build bin/baler
 	go build -trimpath -o bin/baler ./cmd/baler
 
 ##@ Test
-.PHONY: test deps vet unit fuzz clients conformance faults fleet soak
+.PHONY: test deps vet unit fuzz clients conformance faults fleet scale soak
 # One after another: each step is heavy enough to use every core by itself.
 test: ## Everything: install what the tests need, then vet, tests, the race detector, fuzzing, real clients
 	@$(MAKE) deps
@@ -87,6 +87,9 @@ faults: ## The tests with faults at full size: 4 senders, 500 operations each, o
 
 fleet: ## Whole and split fleets with one pool in Redis: 2,000 operations each while a script kills, stops and cuts processes off
 	BALER_FAULT_OPS=2000 go test -count=1 -parallel=1 -timeout=60m -v -run='TestAFleetInTrouble|TestASplitFleetInTrouble' ./cmd/baler
+
+scale: ## One, two and three `baler rpc` for one pool, a core each: the rates at which they estimate and accept
+	BALER_SCALE_OPS=1500 go test -count=1 -timeout=20m -v -run='TestEdgesShareTheLoad' ./cmd/baler
 
 soak: ## The bundler under load through a seeded script of faults (DURATION=10m SEED=1 FAULTS=reorg for some)
 	BALER_SOAK=$(DURATION) BALER_SOAK_SEED=$(SEED) BALER_SOAK_FAULTS='$(FAULTS)' go test -count=1 -timeout=48h -v -run='^TestSoak$$' ./cmd/baler

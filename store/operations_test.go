@@ -235,6 +235,8 @@ func testReputationIsTheLastThatWasSet(t *testing.T, place string) {
 		PutReputation(nil),
 		SetAged(aged.Add(-time.Hour)),
 		SetAged(aged),
+		SetBuilders([]string{"a"}),
+		SetBuilders([]string{"b", "c"}),
 	} {
 		if err := s.Commit(t.Context(), write); err != nil {
 			t.Fatal(err)
@@ -246,6 +248,9 @@ func testReputationIsTheLastThatWasSet(t *testing.T, place string) {
 	have, err := s.Reputation()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if names, err := s.Builders(); !slices.Equal(names, []string{"b", "c"}) || err != nil {
+		t.Errorf("builders: have %v, %v, want b and c", names, err)
 	}
 	if at, err := s.Aged(); !at.Equal(aged) || err != nil {
 		t.Errorf("aged: have %v, %v, want %v", at, err, aged)

@@ -32,6 +32,7 @@ type traffic struct {
 	turn    atomic.Uint64
 	begun   atomic.Int64       // operations that wallets have taken on
 	quota   *atomic.Int64      // how many they may take on by now; nil: all
+	quiet   atomic.Int64       // operations that were mined although nobody acknowledged them: the answer was lost
 	stop    context.CancelFunc // no more operations
 	wallets sync.WaitGroup
 	ctx     context.Context //nolint:containedctx // of the watcher, which ends with the test
@@ -147,7 +148,9 @@ func (tr *traffic) deliver(t *testing.T, a *account, op *userop.UserOperation, h
 		defer tr.mu.Unlock()
 		switch {
 		case err != nil:
-			last = err
+			if last = err; tr.seen[hash] {
+				tr.quiet.Add(1)
+			}
 			return tr.seen[hash]
 		case have != hash:
 			t.Errorf("eth_sendUserOperation: have hash %s, want %s", have, hash)
@@ -239,6 +242,14 @@ func (tr *traffic) accepted(t *testing.T, n int) {
 	t.Helper()
 	reaches(t, "operations acknowledged", n, func() int { return len(tr.promised()) })
 }
+
+// delivered waits until so many operations in all are acknowledged, or mined though the answer was lost.
+func (tr *traffic) delivered(t *testing.T, n int) {
+	t.Helper()
+	reaches(t, "operations delivered", n, tr.done)
+}
+
+func (tr *traffic) done() int { return len(tr.promised()) + int(tr.quiet.Load()) }
 
 // promised returns what the bundler has acknowledged.
 func (tr *traffic) promised() []common.Hash {

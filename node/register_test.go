@@ -1,0 +1,136 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/big"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"baler/entrypoint"
+	"baler/event"
+	"baler/pool"
+	"baler/userop"
+
+	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/holiman/uint256"
+)
+
+// heldUntil is a lease that ends.
+type heldUntil struct{ over *bool }
+
+func (l heldUntil) Valid() bool           { return !*l.over }
+func (l heldUntil) Lost() <-chan struct{} { return nil }
+
+// poolOf is a node with a pool for other processes that has some operations, and whose last life knew some builders.
+func poolOf(config Config, operations int, absent ...string) (*Node, []common.Hash) {
+	n := &Node{config: config, log: slog.New(slog.DiscardHandler), sink: func(event.Event) {}, books: newBooks()}
+	n.pool = &mempool{pool: pool.New(pool.DefaultConfig()), sink: n.sink}
+	n.head.Store(&head{header: &types.Header{Number: big.NewInt(100)}})
+	n.desk = &desk{node: n, register: newRegister(&n.config)}
+	ep := entrypoint.Canonical(userop.V07)
+	var hashes []common.Hash
+	for i := range operations {
+		op := &pool.Operation{EntryPoint: ep, Hash: common.Hash{byte(i + 1)}, Op: &userop.UserOperation{
+			Version: userop.V07, Sender: common.Address{byte(i + 1)}, MaxFeePerGas: *uint256.NewInt(9), MaxPriorityFeePerGas: *uint256.NewInt(9),
+		}}
+		n.pool.look(func(p *pool.Pool) { _, _ = p.Add(op) })
+		hashes = append(hashes, op.Hash)
+	}
+	n.desk.register.begin(n)
+	for _, name := range absent {
+		n.desk.register.absent[name] = true
+	}
+	return n, hashes
+}
+
+func (n *Node) offered(t *testing.T, builder string) ([]common.Hash, error) {
+	t.Helper()
+	offer, err := n.desk.Candidates(t.Context(), pool.Query{
+		Builder: builder, EntryPoint: entrypoint.Canonical(userop.V07).Address, MaxOps: 10, UntilBlock: 200,
+	})
+	hashes := hashesOf(offer.Operations)
+	slices.SortFunc(hashes, common.Hash.Cmp)
+	return hashes, err
+}
+
+func TestAPoolWaitsForTheBuildersOfItsLastLife(t *testing.T) {
+	t.Parallel()
+	const here, absent = "0x00000000000000000000000000000000000000aA", "0x00000000000000000000000000000000000000bB"
+	inFlight := func(_ context.Context, key common.Address) ([]common.Hash, error) {
+		if key != common.HexToAddress(absent) {
+			t.Errorf("have the journal of %s read, want that of %s", key, absent)
+		}
+		return []common.Hash{{1}}, nil
+	}
+	synctest.Test(t, func(t *testing.T) {
+		n, all := poolOf(Config{InFlight: inFlight}, 3, here, absent)
+		if err := n.desk.Resume(t.Context(), here, all[1:2], 200); err != nil {
+			t.Fatal(err)
+		}
+		if have, err := n.offered(t, here); !errors.Is(err, ErrUnreachable) {
+			t.Errorf("before the other builder has come: have %v, %v, want %v", have, err, ErrUnreachable)
+		}
+		time.Sleep(buildersGrace) // of the bubble
+		if have, err := n.offered(t, here); err != nil || !slices.Equal(have, all[1:]) {
+			t.Errorf("after the grace: have %v, %v, want all but what the absent builder has in flight", have, err)
+		}
+		if _, err := n.offered(t, absent); !errors.Is(err, ErrNotResumed) {
+			t.Errorf("a builder that has not resumed: have %v, want %v", err, ErrNotResumed)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		n, all := poolOf(Config{InFlight: inFlight}, 3, absent)
+		for _, builder := range []string{absent, here} {
+			if err := n.desk.Resume(t.Context(), builder, nil, 200); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if have, err := n.offered(t, here); err != nil || len(have) != len(all) {
+			t.Errorf("all have come: have %v, %v, want all at once", have, err)
+		}
+	})
+}
+
+func TestAPoolWhoseLeaseIsOverPromisesNothing(t *testing.T) {
+	t.Parallel()
+	over := false
+	n, all := poolOf(Config{Lease: heldUntil{&over}}, 1)
+	if err := n.desk.Resume(t.Context(), "a", nil, 200); err != nil {
+		t.Fatal(err)
+	}
+	if have, err := n.offered(t, "a"); err != nil || !slices.Equal(have, all) {
+		t.Errorf("have %v, %v, want all", have, err)
+	}
+	over = true
+	if _, err := n.offered(t, "a"); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("Candidates: have %v, want %v", err, ErrUnreachable)
+	}
+	if _, err := n.desk.ExtendClaim(t.Context(), "a", all, 300); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("ExtendClaim: have %v, want %v", err, ErrUnreachable)
+	}
+	if err := n.desk.Resume(t.Context(), "b", nil, 300); !errors.Is(err, ErrUnreachable) {
+		t.Errorf("Resume: have %v, want %v", err, ErrUnreachable)
+	}
+}
+
+// What a builder finds out at another head than the pool's says nothing against an operation.
+func TestARemovalCountsAtThePoolsHeadOnly(t *testing.T) {
+	t.Parallel()
+	n, all := poolOf(Config{}, 1)
+	n.port = n.desk
+	if applied, err := n.desk.Remove(t.Context(), common.Hash{1}, nil); applied || err != nil {
+		t.Errorf("at another head: have %t, %v, want it not applied", applied, err)
+	}
+	n.moves.Add(1)
+	if applied, err := n.desk.Remove(t.Context(), n.head.Load().header.Hash(), nil); applied || err != nil {
+		t.Errorf("between two heads: have %t, %v, want it not applied", applied, err)
+	}
+	if left, _ := n.desk.Operations(t.Context(), all); len(left) != 1 {
+		t.Errorf("have %d operations, want 1", len(left))
+	}
+}
