@@ -75,7 +75,7 @@ func TestAPoolWaitsForTheBuildersOfItsLastLife(t *testing.T) {
 		if have, err := n.offered(t, here); !errors.Is(err, ErrUnreachable) {
 			t.Errorf("before the other builder has come: have %v, %v, want %v", have, err, ErrUnreachable)
 		}
-		time.Sleep(buildersGrace) // of the bubble
+		<-time.After(buildersGrace) // of the bubble
 		if have, err := n.offered(t, here); err != nil || !slices.Equal(have, all[1:]) {
 			t.Errorf("after the grace: have %v, %v, want all but what the absent builder has in flight", have, err)
 		}

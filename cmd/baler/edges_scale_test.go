@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,10 +42,12 @@ func TestEdgesShareTheLoad(t *testing.T) {
 		"--same-sender-mempool-count=100000")
 	listen, _ := p.logged(t, "baler is running")["listen"].(string)
 	var edges []*rpc.Client
+	var processes []*program
 	w := chainOnly(chain)
 	for range 3 {
 		edge := startProgram(t, []string{token, "GOMAXPROCS=1"}, "rpc", "--node-http", chain.HTTPURL(), "--node-ws", chain.WSURL(), "--rpc-addr=127.0.0.1:0",
 			"--pool", "http://"+listen, "--log-format=json", "--rpc-rate-per-sender=0")
+		processes = append(processes, edge)
 		url, _ := edge.logged(t, "baler is running")["rpc"].(string)
 		w.reach(t, url)
 		edges = append(edges, w.bundler)
@@ -63,7 +66,11 @@ func TestEdgesShareTheLoad(t *testing.T) {
 			ops[i] = accounts[i%len(accounts)].op(t, callData, func(op *userop.UserOperation) { op.Nonce.Lsh(key, 64) })
 		}
 		for _, method := range []string{"eth_estimateUserOperationGas", "eth_sendUserOperation"} {
+			before, of := cpuOf(t, processes...), cpuOf(t, p)
 			rates[method] = append(rates[method], rateOf(t, edges[:n], method, ops, accounts[0].ep.Address))
+			each := time.Duration(operations)
+			t.Logf("%s, %d edges: %s of processor time for each call in the edges, %s in the pool", method, n,
+				((cpuOf(t, processes...) - before) / each).Round(time.Microsecond), ((cpuOf(t, p) - of) / each).Round(time.Microsecond))
 		}
 	}
 	for method, list := range rates {
@@ -73,6 +80,27 @@ func TestEdgesShareTheLoad(t *testing.T) {
 		}
 		t.Logf("%s, edges:%s", method, text)
 	}
+}
+
+// cpuOf returns the processor time that processes have used.
+func cpuOf(t *testing.T, processes ...*program) (sum time.Duration) {
+	t.Helper()
+	const tick = time.Second / 100 // USER_HZ of Linux
+	for _, p := range processes {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, _ := strings.Cut(string(text), ") ")
+		for _, field := range strings.Fields(after)[11:13] { // utime and stime
+			ticks, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sum += time.Duration(ticks) * tick
+		}
+	}
+	return sum
 }
 
 // rateOf calls a method for each operation, from eight callers for each edge, and returns the calls per second.
