@@ -364,7 +364,7 @@ func TestScrollFeesAreTheContracts(t *testing.T) {
 				t.Errorf("upgrade %d: the cost took %d round trips of its own", upgrade, r.node.trips-before)
 			}
 			data := signedTransaction(t, r, tx)
-			want := r.call(t, "shared/L1GasPriceOracle.json", common.HexToAddress(at), "getL1Fee", data)[0].(*big.Int) //nolint:errcheck,forcetypeassert // the artifact's type
+			want := r.call(t, "shared/L1GasPriceOracle.json", common.HexToAddress(at), "getL1Fee", data)[0].(*big.Int)
 			if cost.Fee.ToBig().Cmp(want) != 0 || cost.Gas != 0 || want.Cmp(new(big.Int).Div(formula(data), billion)) != 0 {
 				t.Errorf("upgrade %d, %d bytes: have %s wei and %d gas, want %s of the contract and %s of the formula", upgrade, len(data), cost.Fee.Dec(), cost.Gas, want, new(big.Int).Div(formula(data), billion))
 			}
