@@ -313,6 +313,7 @@ func (p builderPort) Attend(ctx context.Context, process string, take func(node.
 	defer cut(nil)
 	watchdog := time.AfterFunc(p.cfg.Stale, func() { cut(errSilent) })
 	defer watchdog.Stop()
+	defer context.AfterFunc(p.turn.Load().over, func() { cut(errSilent) })() //nolint:contextcheck // the turn's end ends the stream too
 	e, at := p.leading()
 	err := p.attend(ctx, e, process, take, func() { watchdog.Reset(p.cfg.Stale) })
 	if callers.Err() != nil {

@@ -49,9 +49,15 @@ func try[Req any, Res answered](ctx context.Context, c *Client, m method, req Re
 	ctx, cancel := context.WithTimeout(ctx, m.time)
 	defer cancel()
 	for waits := c.waits(); ; {
+		turn := c.turn.Load()
 		e, at := c.leading()
 		attempt, cancel := attemptOf(ctx, m)
+		stay := func() bool { return true }
+		if !m.once {
+			stay = context.AfterFunc(turn.over, cancel) //nolint:contextcheck // the end of the turn ends the attempt too
+		}
 		answer, err := ask(e, attempt, req)
+		stay()
 		cancel()
 		if err == nil {
 			return answer, nil

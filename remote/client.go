@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	pb "baler/remote/remotev1"
 
 	"connectrpc.com/connect"
+	"connectrpc.com/grpchealth"
 	"github.com/cenkalti/backoff/v5"
 	"github.com/ethereum/go-ethereum/common"
 	"golang.org/x/sync/errgroup"
@@ -35,7 +37,10 @@ type ClientConfig struct {
 	MaxBytes    int           // of a message; default 16 MiB
 
 	// Stale is how long nothing may come from the pool, not even a pulse, until the way to it counts as broken; default 5 s.
-	Stale            time.Duration
+	Stale time.Duration
+	// Suspect is how long nothing may come until the other processes are asked whether one of them serves the pool by now; default
+	// half of Stale.
+	Suspect          time.Duration
 	KeepAlive        time.Duration // without a frame until the other side is asked for one; default 2 s
 	KeepAliveTimeout time.Duration // until a connection without an answer is closed; default 3 s
 	FlushTime        time.Duration // that events which nobody has yet have to be told when the client ends; default 2 s
@@ -51,6 +56,7 @@ func (c ClientConfig) withDefaults() ClientConfig {
 	set(&c.DialTime, time.Second)
 	set(&c.MaxBytes, 16<<20)
 	set(&c.Stale, 5*time.Second)
+	set(&c.Suspect, c.Stale/2)
 	set(&c.KeepAlive, 2*time.Second)
 	set(&c.KeepAliveTimeout, 3*time.Second)
 	set(&c.FlushTime, 2*time.Second)
@@ -68,6 +74,7 @@ type endpoint struct {
 	builder   pb.BuilderServiceClient
 	edge      pb.EdgeServiceClient
 	link      pb.LinkServiceClient
+	health    *grpchealth.Client
 }
 
 // Client asks whichever process serves the pool. It is safe for concurrent use. [Client.Run] must run for as long as it is used.
@@ -76,6 +83,7 @@ type Client struct {
 	id        uint64 // another one for each start
 	endpoints []*endpoint
 	at        atomic.Int32 // the endpoint that leads, as far as is known
+	turn      atomic.Pointer[turn]
 	heard     atomic.Pointer[sign]
 	cached    *cached
 	outbox    *outbox
@@ -102,6 +110,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, id: rand.Uint64() | 1, cached: newCached()}
 	c.outbox = newOutbox(c, cfg.MaxUntold)
+	c.turn.Store(newTurn())
 	for _, text := range cfg.URLs {
 		e, err := newEndpoint(&cfg, text, secured)
 		if err != nil {
@@ -141,6 +150,7 @@ func newEndpoint(cfg *ClientConfig, text string, secured *tls.Config) (*endpoint
 	asking := &http.Client{Transport: way, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	e.builder = pb.NewBuilderServiceClient(asking, e.url, options)
 	e.edge = pb.NewEdgeServiceClient(asking, e.url, options)
+	e.health = grpchealth.NewClient(asking, e.url, options)
 	e.link = pb.NewLinkServiceClient(asking, e.url, options)
 	return e, nil
 }
@@ -240,7 +250,7 @@ func (c *Client) follow(ctx context.Context) {
 	lost := false
 	for ctx.Err() == nil {
 		e, at := c.leading()
-		err := c.listen(ctx, e, func(first bool) {
+		err := c.listen(ctx, at, func(first bool) {
 			if first {
 				waits = c.waits()
 				c.cfg.Logger.LogAttrs(ctx, slog.LevelInfo, "the pool is there", slog.String("url", e.url))
@@ -263,10 +273,23 @@ func (c *Client) follow(ctx context.Context) {
 
 var errSilent = errors.New("nothing was heard for too long")
 
-// listen follows one endpoint until the stream ends or is silent for too long, and returns why.
-func (c *Client) listen(ctx context.Context, e *endpoint, alive func(first bool)) error {
+// listen follows one endpoint until the stream ends, is silent for too long, or is silent and another endpoint serves the pool. It
+// returns why.
+func (c *Client) listen(ctx context.Context, at int32, alive func(first bool)) error {
+	e := c.endpoints[at]
 	ctx, cut := context.WithCancelCause(ctx)
+	var seeking sync.WaitGroup
+	defer seeking.Wait()
 	defer cut(nil)
+	var last atomic.Int64 // when something came, since begun
+	begun := time.Now()
+	if len(c.endpoints) > 1 {
+		seeking.Go(func() {
+			if c.seek(ctx, at, func() time.Duration { return time.Since(begun) - time.Duration(last.Load()) }) {
+				cut(errSilent)
+			}
+		})
+	}
 	watchdog := time.AfterFunc(c.cfg.Stale, func() { cut(errSilent) })
 	defer watchdog.Stop()
 	stream, err := e.link.Pulse(ctx, &pb.PulseRequest{Client: c.id})
@@ -277,6 +300,7 @@ func (c *Client) listen(ctx context.Context, e *endpoint, alive func(first bool)
 	first := true
 	for stream.Receive() {
 		watchdog.Reset(c.cfg.Stale)
+		last.Store(int64(time.Since(begun)))
 		m := stream.Msg()
 		s := &sign{at: time.Now(), server: m.GetServer(), number: m.GetHeadNumber()}
 		var d decoder

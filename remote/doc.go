@@ -14,6 +14,8 @@
 //   - A [Client] finds the process that serves the pool, stays with it, and goes on to the next when it is gone, does not lead any
 //     more or is silent. It tries a call again until its time is over; SendBundleNow and DropUserOperation only as long as they
 //     cannot have been carried out. Everything else may be repeated: it is by hash or by value.
+//   - While the pool is silent the client asks the other processes whether one of them serves it by now; when one does, streams and
+//     attempts that wait for the silent one end.
 //   - Every call has an end: the caller's, the client's, the server's, whichever is first. A stream on which nothing comes for too
 //     long, not even a pulse, has broken; [Client.Health] says so.
 //   - Events told are heard once by the process that serves the pool, in order; the next one hears what its predecessor did not

@@ -131,6 +131,31 @@ func TestAClientThatHearsNothingGoesOnByItself(t *testing.T) {
 	}
 }
 
+func TestWhileTheLeaderIsSilentTheOthersAreAsked(t *testing.T) {
+	one, two := newFakePool("one"), newFakePool("two")
+	first, second := serve(t, quick(), "", one), serve(t, quick(), "", nil)
+	proxy := newProxy(t, first.addr)
+	// Neither the watchdog nor a ping ends what waits for the first process.
+	c := connected(t, ClientConfig{Stale: time.Hour, Suspect: 300 * time.Millisecond, KeepAlive: time.Hour}, "http://"+proxy.addr(), second.url())
+	eventually(t, "the client hears of the first", func() bool { s := c.heard.Load(); return s != nil && s.server == first.id })
+	ended := make(chan error, 1)
+	attends := make(chan struct{})
+	go func() {
+		ended <- c.Builder().Attend(t.Context(), "builder", func(node.Order) error { close(attends); return nil })
+	}()
+	one.orders <- node.Order{ID: 1, Kind: node.OrderResume}
+	<-attends
+	proxy.stall()
+	second.Lead(two, fakeEdge{pool: two})
+	if err := <-ended; !errors.Is(err, node.ErrUnreachable) {
+		t.Errorf("have %v, want that the stream ends", err)
+	}
+	eventually(t, "the client hears of the second", func() bool { return c.heard.Load().server == second.id })
+	if have, err := whoServes(t.Context(), c); err != nil || have != "two" {
+		t.Errorf("have %q, %v, want an answer of the second", have, err)
+	}
+}
+
 func TestAConnectionThatIsStalledIsClosedByPings(t *testing.T) {
 	p := newFakePool("one")
 	cfg := quick()
