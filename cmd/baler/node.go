@@ -28,6 +28,7 @@ type nodeCommand struct {
 func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
 	signals, stopSignals := hangups(out)
 	defer stopSignals()
+	keepHeapSmall(out.environ)
 	var keep kept
 	keys, err := c.keys(ctx)
 	if err != nil {
