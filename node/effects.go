@@ -164,6 +164,7 @@ func (w *worker) proposal(ctx context.Context, e bundlesender.Propose, head *hea
 		Builder: w.builder, Head: head.header, BaseFee: head.baseFee, Priority: priority, Floor: e.Floor,
 		Beneficiary: w.beneficiary(), Balance: balance, ClaimUntil: head.number() + claimBlocks, Exclude: e.Exclude,
 		GasCap:   w.node.gasCap(head),
+		GasShare: w.node.gasShare(head),
 		Deferred: w.node.suspicion.deferred(head.number()), Apart: w.node.suspicion.apart(head.number()), MaxOps: w.node.suspicion.limit(w.builder), Cut: w.node.suspicion.cut,
 	})
 	if err == nil && e.Floor.IsZero() { // a replacement's fees are not the policy's
@@ -189,6 +190,23 @@ func (n *Node) gasCap(at *head) uint64 {
 		return params.MaxTxGas
 	}
 	return 0
+}
+
+// gasShare is how much gas a bundle should have at most where several keys send: an even share of the block's. 0: no limit.
+func (n *Node) gasShare(at *head) uint64 {
+	if most := n.gasCap(at); most > 0 && len(n.keys.all()) > 1 {
+		return evenShare(at.header.GasLimit, most)
+	}
+	return 0
+}
+
+// evenShare divides a block's gas among as few transactions as it takes. With three of the most gas that a transaction may have a
+// block of 60 million is full to three quarters, and a fourth fits no more; four of 15 million fit.
+func evenShare(block, most uint64) uint64 {
+	if block <= most {
+		return most
+	}
+	return block / ((block + most - 1) / most)
 }
 
 // nothingReason is the machine's reading of why there is no bundle.

@@ -70,9 +70,20 @@ func (c *chooser) sum() (sum uint64) {
 	return sum
 }
 
-// capAt bounds the transaction's gas by the chain's cap.
-func (c *chooser) capAt(gasCap uint64, t tightness) {
-	c.gasCap, c.gasLeft = gasCap, min(c.gasLeft, t.room(gasCap))
+// bound bounds the transaction's gas by the chain's cap, and by the share of it that the bundle takes if its first operation can do
+// with that.
+func (c *chooser) bound(req Request, first *pool.Operation, t tightness) {
+	if req.GasCap == 0 {
+		return
+	}
+	c.gasCap = req.GasCap
+	if share := req.GasShare; share > 0 && share < req.GasCap {
+		c.gasCap = share
+		if units, ok := first.Op.MaxGas(); ok && c.oversized(first, units) {
+			c.gasCap = req.GasCap
+		}
+	}
+	c.gasLeft = min(c.gasLeft, t.room(c.gasCap))
 }
 
 // oversized reports whether the operation may need more gas than a transaction may have, even alone. It would keep out all

@@ -80,6 +80,20 @@ func TestAnOperationThatFitsNoTransactionKeepsNobodyOut(t *testing.T) {
 	}
 }
 
+func TestABundleTakesItsShareUnlessTheBestOperationNeedsMore(t *testing.T) {
+	s := newScene(t)
+	huge, a, b := operation(1, fees(1000, 900), callGas(3_000_000)), operation(2, fees(1000, 500)), operation(3, fees(1000, 400))
+	s.add(t, a, b)
+	req := request()
+	req.GasCap, req.GasShare = 4_000_000, 300_000
+	wantBundle(t, s.propose(t, req), []*pool.Operation{a}, map[*pool.Operation]SkipReason{b: GasLimitReached})
+	s.add(t, huge)
+	p := s.propose(t, req)
+	if p.Bundle == nil || p.Bundle.Ops[0] != huge || p.Bundle.GasLimit > req.GasCap {
+		t.Fatalf("have bundle %+v, want one with the operation that pays best", p.Bundle)
+	}
+}
+
 func TestTightnessFollowsBundles(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var known tightness

@@ -147,9 +147,6 @@ func (p *Proposer) build(ctx context.Context, req Request, ep entrypoint.EntryPo
 		return built{reason: NoOperations}, nil
 	}
 	c := newChooser(&p.config, req.Head, required, fees, req.Balance)
-	if req.GasCap > 0 {
-		c.capAt(req.GasCap, p.tight)
-	}
 	if req.MaxOps > 0 {
 		c.maxOps = min(c.maxOps, req.MaxOps)
 	}
@@ -158,6 +155,7 @@ func (p *Proposer) build(ctx context.Context, req Request, ep entrypoint.EntryPo
 		return built{reason: NoneLeftAfterFeeFilter, skipped: c.skipped, considered: candidates}, nil
 	}
 	paying = p.starved.first(paying)
+	c.bound(req, paying[0], p.tight)
 	c.setApart(paying, req.Apart)
 	if req.Cut != nil {
 		paying = c.cut(paying, req.Cut)

@@ -156,6 +156,8 @@ type Request struct {
 	Cut func([]*pool.Operation) ([]*pool.Operation, int)
 	// GasCap is the most gas a transaction may have in the next block (EIP-7825); 0: no cap.
 	GasCap uint64
+	// GasShare is how much of it a bundle takes, unless the operation that pays best needs more; 0: all.
+	GasShare uint64
 	// MaxOps bounds this bundle below Config.MaxBundleSize; 0: it does not.
 	MaxOps int
 }
