@@ -162,6 +162,9 @@ func (l *ledger) onUnmined(e event.BundleUnmined, nowMS int64) {
 		return
 	}
 	b.Status, b.Ended, b.Time, b.GasUsed, b.Cost, b.Earned, b.Profit, b.Text = bundleSent, 0, nowMS, 0, nil, nil, "", ""
+	if e.Nonce != nil { // the books of an earlier process do not have it
+		b.Nonce = e.Nonce
+	}
 	l.touch(b)
 	for _, other := range l.order {
 		if other.Status == bundleCancelled && other.Signer == b.Signer && b.Nonce != nil && *other.Nonce == *b.Nonce {

@@ -80,6 +80,15 @@ func TestALedgerBeginsWithTheBooksAndForgetsTheOldest(t *testing.T) {
 	if have, want := strings.Join(order, " "), "1mined 2reverted 9sent"; have != want || len(gone) > 0 {
 		t.Errorf("have %s, gone %v, want %s", have, gone, want)
 	}
+	// What an earlier process sent is known by its nonce again once it is un-mined: another transaction may take its place.
+	key, nonce := common.Address{1}, uint64(7)
+	old := newLedger(3)
+	old.begin([]Earning{{Transaction: common.Hash{1}, Signer: key}})
+	old.hear(event.BundleUnmined{Signer: key, Tx: common.Hash{1}, Nonce: &nonce}, 1)
+	old.hear(event.BundleSent{Signer: key, Tx: common.Hash{2}, Nonce: nonce, Operations: 1, Answer: "accepted"}, 1)
+	if b := old.bundles[common.Hash{1}]; b.Status != bundleReplaced {
+		t.Errorf("have it %s, want it replaced", b.Status)
+	}
 	l.hear(event.BundleSent{Tx: common.Hash{10}, Operations: 1, Answer: "accepted"}, 1)
 	if _, gone := l.changes(); !slices.Equal(gone, []common.Hash{{1}}) {
 		t.Errorf("have %v gone, want the oldest", gone)

@@ -97,13 +97,15 @@ func TestTheHistoryComesBackAfterARestart(t *testing.T) {
 	}
 	s.mine(t) // at the same height
 	s.mine(t)
+	// Whether it is sent again or replaced already: it is not mined.
 	row := fmt.Sprintf(`#bundles-body tr[data-key="%s"]`, newest.Transaction.Hex())
-	b.sees(row, "sent")
+	b.until("it is not mined any more", fmt.Sprintf("/sent|replaced/.test(document.querySelector(%q)?.innerText)", row), fmt.Sprintf("document.querySelector(%q)?.innerText", row))
 	b.sees("#bundles-body", fmt.Sprintf("Bundles mined\n%d", sums.Bundles-uint64(inBlock(earned, newest.Block))))
 	s.chain.Release()
 	s.chain.SetAutoMine(true)
-	b.sees(row, "mined")
-	b.sees("#bundles-body", fmt.Sprintf("Bundles mined\n%d", sums.Bundles))
+	// It is mined again, or a replacement that was sent meanwhile is: either way no operation is missing, and nothing waits.
+	b.until("it is mined again or replaced", fmt.Sprintf("/mined|replaced/.test(document.querySelector(%q)?.innerText)", row), fmt.Sprintf("document.querySelector(%q)?.innerText", row))
+	b.sees("#bundles-body", fmt.Sprintf("\n%d operations", sums.Operations))
 }
 
 // inBlock is how many of the transactions are in a block or after it.

@@ -168,7 +168,8 @@ type BundleReverted struct {
 type BundleUnmined struct {
 	Signer common.Address
 	Tx     common.Hash
-	Block  uint64 // that it was in
+	Block  uint64  // that it was in
+	Nonce  *uint64 // nil: not known
 }
 
 // KeyUsed: a key has signed a transaction, or could not.

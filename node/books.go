@@ -146,15 +146,15 @@ func (n *Node) entryOf(key common.Address, tx settledTx, receipt *chain.Receipt)
 	return e
 }
 
-// strike takes a transaction out of the books whose block has left the chain.
-func (n *Node) strike(transaction common.Hash) {
+// strike takes a transaction out of the books whose block has left the chain. It returns what stood there.
+func (n *Node) strike(transaction common.Hash) (e profit.Entry, struck bool) {
 	n.books.mu.Lock()
-	e, changed, ok := n.books.books.Remove(transaction)
+	e, changed, struck := n.books.books.Remove(transaction)
 	n.books.mu.Unlock()
-	if ok {
-		n.sink(event.BundleUnmined{Signer: e.Signer, Tx: e.Transaction, Block: e.Block})
+	if struck {
 		n.enqueue(store.DeleteEarning(&e, changed))
 	}
+	return e, struck
 }
 
 // recallBooks reads back what the store keeps of the books. Damaged records are named and left out.

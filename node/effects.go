@@ -417,7 +417,13 @@ func (w *worker) backOff(ctx context.Context, e bundlesender.Backoff) {
 // revive takes a transaction that a reorg un-mined back into flight.
 func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 	until := w.node.head.Load().number() + claimBlocks
-	w.node.strike(e.Hash)
+	if mined, struck := w.node.strike(e.Hash); struck {
+		unmined := event.BundleUnmined{Signer: mined.Signer, Tx: e.Hash, Block: mined.Block}
+		if signed, known := w.sent[e.Attempt]; known {
+			unmined.Nonce = new(signed.tx.Nonce())
+		}
+		w.node.sink(unmined)
+	}
 	w.ask(ctx, errand{what: "claiming the operations of a transaction that a reorg un-mined", run: func(ctx context.Context) error {
 		return w.node.port.Revive(ctx, w.builder, e.Hash, e.Operations, until)
 	}})
