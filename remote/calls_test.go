@@ -62,8 +62,12 @@ func TestACallThatIsNotAnsweredEndsWhenItsTimeIsOver(t *testing.T) {
 	p := newFakePool("one")
 	p.block = make(chan struct{})
 	defer close(p.block)
-	c := connected(t, ClientConfig{BuilderTime: 50 * time.Millisecond}, serve(t, quick(), "", p).url())
-	_, err := c.Builder().Held(t.Context(), "b")
+	url := serve(t, quick(), "", p).url()
+	hasty := connected(t, ClientConfig{BuilderTime: 100 * time.Millisecond}, url)
+	if err := hasty.Edge().Admit(t.Context(), pooled(1, 10), nil); err != nil { // it is connected now
+		t.Fatal(err)
+	}
+	_, err := hasty.Builder().Held(t.Context(), "b")
 	if e, ok := errors.AsType[*Error](err); !ok || e.Cause != TimedOut || !errors.Is(err, node.ErrUnreachable) {
 		t.Errorf("have %v, want that it timed out", err)
 	}
@@ -72,14 +76,12 @@ func TestACallThatIsNotAnsweredEndsWhenItsTimeIsOver(t *testing.T) {
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
-	for len(p.held) > 0 {
-		<-p.held
-	}
+	<-p.held
 	go func() {
 		<-p.held
 		cancel()
 	}()
-	_, err = c.Builder().Held(ctx, "b")
+	_, err = connected(t, ClientConfig{}, url).Builder().Held(ctx, "b")
 	if e, ok := errors.AsType[*Error](err); !ok || e.Cause != Canceled || !errors.Is(err, context.Canceled) {
 		t.Errorf("have %v, want that the caller gave up", err)
 	}

@@ -43,10 +43,8 @@ func TestWithoutALeaderACallFailsAsUnreachable(t *testing.T) {
 	closed.stop()
 	resting := serve(t, quick(), "", nil)
 	c := connected(t, ClientConfig{BuilderTime: 100 * time.Millisecond}, closed.url(), resting.url())
-	_, err := whoServes(t.Context(), c)
-	e, ok := errors.AsType[*Error](err)
-	if !ok || !errors.Is(err, node.ErrUnreachable) || e.Sent {
-		t.Errorf("have %v, want that nobody was reached and nothing was sent", err)
+	if _, err := whoServes(t.Context(), c); !errors.Is(err, node.ErrUnreachable) {
+		t.Errorf("have %v, want that nobody was reached", err)
 	}
 	if c.Health() == nil {
 		t.Error("the way to the pool counts as well")
@@ -95,7 +93,7 @@ func TestAStreamOnWhichNothingComesIsCutAndMadeAgain(t *testing.T) {
 	s := serve(t, quick(), "", p)
 	proxy := newProxy(t, s.addr)
 	// The pings of HTTP/2 would notice too: here they do not, so that the watchdog has to.
-	c := connected(t, ClientConfig{Stale: 400 * time.Millisecond, KeepAlive: time.Hour}, "http://"+proxy.addr())
+	c := connected(t, ClientConfig{Stale: time.Second, KeepAlive: time.Hour}, "http://"+proxy.addr())
 	eventually(t, "the client has heard of the pool", func() bool { return c.Health() == nil })
 	broke := make(chan error, 1)
 	attends := make(chan struct{})
@@ -159,10 +157,10 @@ func TestWhileTheLeaderIsSilentTheOthersAreAsked(t *testing.T) {
 func TestAConnectionThatIsStalledIsClosedByPings(t *testing.T) {
 	p := newFakePool("one")
 	cfg := quick()
-	cfg.KeepAlive, cfg.KeepAliveTimeout = 200*time.Millisecond, 300*time.Millisecond
+	cfg.KeepAlive, cfg.KeepAliveTimeout = 500*time.Millisecond, time.Second
 	s := serve(t, cfg, "", p)
 	proxy := newProxy(t, s.addr)
-	c := connected(t, ClientConfig{KeepAlive: 200 * time.Millisecond, KeepAliveTimeout: 300 * time.Millisecond}, "http://"+proxy.addr())
+	c := connected(t, ClientConfig{KeepAlive: 500 * time.Millisecond, KeepAliveTimeout: time.Second}, "http://"+proxy.addr())
 	p.block = make(chan struct{})
 	sent := make(chan error, 1)
 	go func() {

@@ -58,7 +58,7 @@ func TestAMessageThatNeverComesWholeEndsItsCallOnly(t *testing.T) {
 func TestAStreamOutlivesTheTimeThatItsRequestHad(t *testing.T) {
 	p := newFakePool("one")
 	cfg := quick()
-	cfg.RequestTime, cfg.CallTime, cfg.Pulse = 20*time.Millisecond, 20*time.Millisecond, 20*time.Millisecond
+	cfg.RequestTime, cfg.CallTime, cfg.Pulse = 300*time.Millisecond, 300*time.Millisecond, 20*time.Millisecond
 	s := serve(t, cfg, "", p)
 	c := connected(t, ClientConfig{}, s.url())
 	ended := make(chan error, 1)
@@ -67,7 +67,7 @@ func TestAStreamOutlivesTheTimeThatItsRequestHad(t *testing.T) {
 	signs := make(map[*sign]bool)
 	eventually(t, "many pulses have come", func() bool {
 		signs[c.heard.Load()] = true
-		return len(signs) > 20
+		return len(signs) > 30
 	})
 	p.orders <- node.Order{ID: 1, Kind: node.OrderMode}
 	if err := <-ended; !errors.Is(err, taken) {
