@@ -438,7 +438,7 @@ func TestAStuckTransactionIsReplacedWhileThePoolIsAway(t *testing.T) {
 	a := r.accounts(t, userop.V07, 1, true)[0]
 	r.chain.Hold(nil)
 	hash := r.submit(t, a, 0)
-	var first, second *common.Hash
+	var first *common.Hash
 	eventually(t, "a bundle waits", func() error {
 		r.mine(t, 1)
 		if first = r.waiting(t); first == nil {
@@ -450,7 +450,7 @@ func TestAStuckTransactionIsReplacedWhileThePoolIsAway(t *testing.T) {
 	r.stop()
 	eventually(t, "the bundle is replaced", func() error {
 		r.mine(t, 1)
-		if second = r.waiting(t); second == nil || *second == *first {
+		if second := r.waiting(t); second == nil || *second == *first {
 			return errors.New("it is not")
 		}
 		return nil
@@ -460,8 +460,9 @@ func TestAStuckTransactionIsReplacedWhileThePoolIsAway(t *testing.T) {
 	r.chain.Release()
 	r.mine(t, 1)
 	r.comesTo(t, hash, balerrpc.StateIncluded)
+	// It may have been replaced once more since.
 	receipt := r.receives(t, hash)
-	if receipt == nil || !receipt.Success || !strings.Contains(string(receipt.Receipt), second.Hex()) {
-		t.Errorf("have receipt %+v, want one of %s", receipt, second)
+	if receipt == nil || !receipt.Success || strings.Contains(string(receipt.Receipt), first.Hex()) {
+		t.Errorf("have receipt %t, want one of another transaction than %s", receipt != nil && receipt.Success, first)
 	}
 }
