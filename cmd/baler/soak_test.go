@@ -24,7 +24,7 @@ import (
 )
 
 // soakTime is how long faults follow each other in `make test`; `make soak` sets BALER_SOAK.
-const soakTime = 20 * time.Second
+const soakTime = 15 * time.Second
 
 // soakSettings reads BALER_SOAK (a duration), BALER_SOAK_SEED, and BALER_SOAK_FAULTS (a regular expression: only these faults). The
 // same seed gives the same script of faults.
