@@ -50,7 +50,7 @@ func everyEvent(t *rapid.T) []event.Event {
 		draw[event.HeadSeen](t), draw[event.OperationReceived](t), draw[event.OperationAdded](t), draw[event.OperationRejected](t),
 		draw[event.OperationValidated](t), draw[event.OperationSkipped](t), draw[event.OperationRemoved](t), draw[event.BundleProposed](t),
 		draw[event.OperationsReleased](t), draw[event.OperationMined](t), draw[event.OperationRevived](t), draw[event.SenderMoved](t),
-		draw[event.BundleSent](t), draw[event.BundleMined](t), draw[event.BundleReverted](t), draw[event.KeyUsed](t), draw[event.LeaseMoved](t),
+		draw[event.BundleSent](t), draw[event.BundleMined](t), draw[event.BundleReverted](t), draw[event.BundleUnmined](t), draw[event.KeyUsed](t), draw[event.LeaseMoved](t),
 		draw[event.BalanceSeen](t), draw[event.FundsMoved](t), draw[event.Alert](t),
 	}
 }

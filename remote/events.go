@@ -87,6 +87,10 @@ func encodeSenderEvent(e event.Event) *pb.Event {
 			Signer: encodeAddress(e.Signer), Tx: encodeHash(e.Tx), Block: e.Block, Operations: encodeCount(e.Operations), Success: e.Success,
 			GasUsed: e.GasUsed, Cost: encodeNumber(e.Cost), Earned: encodeNumber(e.Earned), Entry: encodeEntry(&e.Entry),
 		}}}
+	case event.BundleUnmined:
+		return &pb.Event{Kind: &pb.Event_BundleUnmined{BundleUnmined: &pb.BundleUnmined{
+			Signer: encodeAddress(e.Signer), Tx: encodeHash(e.Tx), Block: e.Block, Nonce: e.Nonce,
+		}}}
 	case event.BundleReverted:
 		return &pb.Event{Kind: &pb.Event_BundleReverted{BundleReverted: &pb.BundleReverted{
 			Signer: encodeAddress(e.Signer), Tx: encodeHash(e.Tx), Block: e.Block, Operations: encodeCount(e.Operations),
@@ -218,6 +222,9 @@ func (d *decoder) senderEvent(m *pb.Event) event.Event {
 			Operations: d.small("operations", e.GetOperations()), Success: e.GetSuccess(), GasUsed: e.GetGasUsed(),
 			Cost: d.number("cost", e.GetCost()), Earned: d.number("earned", e.GetEarned()), Entry: d.entry(e.GetEntry()),
 		}
+	case *pb.Event_BundleUnmined:
+		e := k.BundleUnmined
+		return event.BundleUnmined{Signer: d.address("signer", e.GetSigner()), Tx: d.hash("tx", e.GetTx()), Block: e.GetBlock(), Nonce: e.Nonce}
 	case *pb.Event_BundleReverted:
 		e := k.BundleReverted
 		return event.BundleReverted{

@@ -106,6 +106,7 @@ type Event struct {
 	//	*Event_BalanceSeen
 	//	*Event_FundsMoved
 	//	*Event_Alert
+	//	*Event_BundleUnmined
 	Kind          isEvent_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -328,6 +329,15 @@ func (x *Event) GetAlert() *Alert {
 	return nil
 }
 
+func (x *Event) GetBundleUnmined() *BundleUnmined {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_BundleUnmined); ok {
+			return x.BundleUnmined
+		}
+	}
+	return nil
+}
+
 type isEvent_Kind interface {
 	isEvent_Kind()
 }
@@ -432,6 +442,11 @@ type Event_Alert struct {
 	Alert *Alert `protobuf:"bytes,20,opt,name=alert,proto3,oneof"`
 }
 
+type Event_BundleUnmined struct {
+	// The block of a transaction left the chain.
+	BundleUnmined *BundleUnmined `protobuf:"bytes,21,opt,name=bundle_unmined,json=bundleUnmined,proto3,oneof"`
+}
+
 func (*Event_HeadSeen) isEvent_Kind() {}
 
 func (*Event_OperationReceived) isEvent_Kind() {}
@@ -471,6 +486,8 @@ func (*Event_BalanceSeen) isEvent_Kind() {}
 func (*Event_FundsMoved) isEvent_Kind() {}
 
 func (*Event_Alert) isEvent_Kind() {}
+
+func (*Event_BundleUnmined) isEvent_Kind() {}
 
 // HeadSeen is event.HeadSeen.
 type HeadSeen struct {
@@ -1901,6 +1918,79 @@ func (x *Entry) GetExpected() *Signed {
 	return nil
 }
 
+// BundleUnmined is event.BundleUnmined.
+type BundleUnmined struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Signer []byte `protobuf:"bytes,1,opt,name=signer,proto3" json:"signer,omitempty"`
+	// The transaction.
+	Tx []byte `protobuf:"bytes,2,opt,name=tx,proto3" json:"tx,omitempty"`
+	// The number of the block that it was in.
+	Block uint64 `protobuf:"varint,3,opt,name=block,proto3" json:"block,omitempty"`
+	// Its nonce, if it is known.
+	Nonce         *uint64 `protobuf:"varint,4,opt,name=nonce,proto3,oneof" json:"nonce,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BundleUnmined) Reset() {
+	*x = BundleUnmined{}
+	mi := &file_baler_remote_v1_events_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BundleUnmined) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BundleUnmined) ProtoMessage() {}
+
+func (x *BundleUnmined) ProtoReflect() protoreflect.Message {
+	mi := &file_baler_remote_v1_events_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BundleUnmined.ProtoReflect.Descriptor instead.
+func (*BundleUnmined) Descriptor() ([]byte, []int) {
+	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *BundleUnmined) GetSigner() []byte {
+	if x != nil {
+		return x.Signer
+	}
+	return nil
+}
+
+func (x *BundleUnmined) GetTx() []byte {
+	if x != nil {
+		return x.Tx
+	}
+	return nil
+}
+
+func (x *BundleUnmined) GetBlock() uint64 {
+	if x != nil {
+		return x.Block
+	}
+	return 0
+}
+
+func (x *BundleUnmined) GetNonce() uint64 {
+	if x != nil && x.Nonce != nil {
+		return *x.Nonce
+	}
+	return 0
+}
+
 // BundleReverted is event.BundleReverted.
 type BundleReverted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1924,7 +2014,7 @@ type BundleReverted struct {
 
 func (x *BundleReverted) Reset() {
 	*x = BundleReverted{}
-	mi := &file_baler_remote_v1_events_proto_msgTypes[17]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1936,7 +2026,7 @@ func (x *BundleReverted) String() string {
 func (*BundleReverted) ProtoMessage() {}
 
 func (x *BundleReverted) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_events_proto_msgTypes[17]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1949,7 +2039,7 @@ func (x *BundleReverted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BundleReverted.ProtoReflect.Descriptor instead.
 func (*BundleReverted) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *BundleReverted) GetSigner() []byte {
@@ -2020,7 +2110,7 @@ type KeyUsed struct {
 
 func (x *KeyUsed) Reset() {
 	*x = KeyUsed{}
-	mi := &file_baler_remote_v1_events_proto_msgTypes[18]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2032,7 +2122,7 @@ func (x *KeyUsed) String() string {
 func (*KeyUsed) ProtoMessage() {}
 
 func (x *KeyUsed) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_events_proto_msgTypes[18]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2045,7 +2135,7 @@ func (x *KeyUsed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyUsed.ProtoReflect.Descriptor instead.
 func (*KeyUsed) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *KeyUsed) GetSigner() []byte {
@@ -2100,7 +2190,7 @@ type LeaseMoved struct {
 
 func (x *LeaseMoved) Reset() {
 	*x = LeaseMoved{}
-	mi := &file_baler_remote_v1_events_proto_msgTypes[19]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2112,7 +2202,7 @@ func (x *LeaseMoved) String() string {
 func (*LeaseMoved) ProtoMessage() {}
 
 func (x *LeaseMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_events_proto_msgTypes[19]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2125,7 +2215,7 @@ func (x *LeaseMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaseMoved.ProtoReflect.Descriptor instead.
 func (*LeaseMoved) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LeaseMoved) GetSigner() []byte {
@@ -2171,7 +2261,7 @@ type BalanceSeen struct {
 
 func (x *BalanceSeen) Reset() {
 	*x = BalanceSeen{}
-	mi := &file_baler_remote_v1_events_proto_msgTypes[20]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2273,7 @@ func (x *BalanceSeen) String() string {
 func (*BalanceSeen) ProtoMessage() {}
 
 func (x *BalanceSeen) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_events_proto_msgTypes[20]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2286,7 @@ func (x *BalanceSeen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BalanceSeen.ProtoReflect.Descriptor instead.
 func (*BalanceSeen) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *BalanceSeen) GetSigner() []byte {
@@ -2243,7 +2333,7 @@ type FundsMoved struct {
 
 func (x *FundsMoved) Reset() {
 	*x = FundsMoved{}
-	mi := &file_baler_remote_v1_events_proto_msgTypes[21]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2255,7 +2345,7 @@ func (x *FundsMoved) String() string {
 func (*FundsMoved) ProtoMessage() {}
 
 func (x *FundsMoved) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_events_proto_msgTypes[21]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2268,7 +2358,7 @@ func (x *FundsMoved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FundsMoved.ProtoReflect.Descriptor instead.
 func (*FundsMoved) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FundsMoved) GetFrom() []byte {
@@ -2335,7 +2425,7 @@ type Alert struct {
 
 func (x *Alert) Reset() {
 	*x = Alert{}
-	mi := &file_baler_remote_v1_events_proto_msgTypes[22]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2437,7 @@ func (x *Alert) String() string {
 func (*Alert) ProtoMessage() {}
 
 func (x *Alert) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_events_proto_msgTypes[22]
+	mi := &file_baler_remote_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2450,7 @@ func (x *Alert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alert.ProtoReflect.Descriptor instead.
 func (*Alert) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{22}
+	return file_baler_remote_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Alert) GetSigner() []byte {
@@ -2388,7 +2478,7 @@ var File_baler_remote_v1_events_proto protoreflect.FileDescriptor
 
 const file_baler_remote_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1cbaler/remote/v1/events.proto\x12\x0fbaler.remote.v1\x1a\x1cbaler/remote/v1/values.proto\"\xb9\v\n" +
+	"\x1cbaler/remote/v1/events.proto\x12\x0fbaler.remote.v1\x1a\x1cbaler/remote/v1/values.proto\"\x82\f\n" +
 	"\x05Event\x128\n" +
 	"\thead_seen\x18\x01 \x01(\v2\x19.baler.remote.v1.HeadSeenH\x00R\bheadSeen\x12S\n" +
 	"\x12operation_received\x18\x02 \x01(\v2\".baler.remote.v1.OperationReceivedH\x00R\x11operationReceived\x12J\n" +
@@ -2413,7 +2503,8 @@ const file_baler_remote_v1_events_proto_rawDesc = "" +
 	"\fbalance_seen\x18\x12 \x01(\v2\x1c.baler.remote.v1.BalanceSeenH\x00R\vbalanceSeen\x12>\n" +
 	"\vfunds_moved\x18\x13 \x01(\v2\x1b.baler.remote.v1.FundsMovedH\x00R\n" +
 	"fundsMoved\x12.\n" +
-	"\x05alert\x18\x14 \x01(\v2\x16.baler.remote.v1.AlertH\x00R\x05alertB\x06\n" +
+	"\x05alert\x18\x14 \x01(\v2\x16.baler.remote.v1.AlertH\x00R\x05alert\x12G\n" +
+	"\x0ebundle_unmined\x18\x15 \x01(\v2\x1e.baler.remote.v1.BundleUnminedH\x00R\rbundleUnminedB\x06\n" +
 	"\x04kind\"P\n" +
 	"\bHeadSeen\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x12\n" +
@@ -2540,7 +2631,13 @@ const file_baler_remote_v1_events_proto_rawDesc = "" +
 	"\x04cost\x18\f \x01(\fR\x04cost\x12\x15\n" +
 	"\x06l1_fee\x18\r \x01(\fR\x05l1Fee\x12\x16\n" +
 	"\x06earned\x18\x0e \x01(\fR\x06earned\x123\n" +
-	"\bexpected\x18\x0f \x01(\v2\x17.baler.remote.v1.SignedR\bexpected\"\xb8\x01\n" +
+	"\bexpected\x18\x0f \x01(\v2\x17.baler.remote.v1.SignedR\bexpected\"r\n" +
+	"\rBundleUnmined\x12\x16\n" +
+	"\x06signer\x18\x01 \x01(\fR\x06signer\x12\x0e\n" +
+	"\x02tx\x18\x02 \x01(\fR\x02tx\x12\x14\n" +
+	"\x05block\x18\x03 \x01(\x04R\x05block\x12\x19\n" +
+	"\x05nonce\x18\x04 \x01(\x04H\x00R\x05nonce\x88\x01\x01B\b\n" +
+	"\x06_nonce\"\xb8\x01\n" +
 	"\x0eBundleReverted\x12\x16\n" +
 	"\x06signer\x18\x01 \x01(\fR\x06signer\x12\x0e\n" +
 	"\x02tx\x18\x02 \x01(\fR\x02tx\x12\x14\n" +
@@ -2599,7 +2696,7 @@ func file_baler_remote_v1_events_proto_rawDescGZIP() []byte {
 }
 
 var file_baler_remote_v1_events_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_baler_remote_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_baler_remote_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_baler_remote_v1_events_proto_goTypes = []any{
 	(EntryKind)(0),             // 0: baler.remote.v1.EntryKind
 	(*Event)(nil),              // 1: baler.remote.v1.Event
@@ -2619,13 +2716,14 @@ var file_baler_remote_v1_events_proto_goTypes = []any{
 	(*BundleMined)(nil),        // 15: baler.remote.v1.BundleMined
 	(*Signed)(nil),             // 16: baler.remote.v1.Signed
 	(*Entry)(nil),              // 17: baler.remote.v1.Entry
-	(*BundleReverted)(nil),     // 18: baler.remote.v1.BundleReverted
-	(*KeyUsed)(nil),            // 19: baler.remote.v1.KeyUsed
-	(*LeaseMoved)(nil),         // 20: baler.remote.v1.LeaseMoved
-	(*BalanceSeen)(nil),        // 21: baler.remote.v1.BalanceSeen
-	(*FundsMoved)(nil),         // 22: baler.remote.v1.FundsMoved
-	(*Alert)(nil),              // 23: baler.remote.v1.Alert
-	(*Fees)(nil),               // 24: baler.remote.v1.Fees
+	(*BundleUnmined)(nil),      // 18: baler.remote.v1.BundleUnmined
+	(*BundleReverted)(nil),     // 19: baler.remote.v1.BundleReverted
+	(*KeyUsed)(nil),            // 20: baler.remote.v1.KeyUsed
+	(*LeaseMoved)(nil),         // 21: baler.remote.v1.LeaseMoved
+	(*BalanceSeen)(nil),        // 22: baler.remote.v1.BalanceSeen
+	(*FundsMoved)(nil),         // 23: baler.remote.v1.FundsMoved
+	(*Alert)(nil),              // 24: baler.remote.v1.Alert
+	(*Fees)(nil),               // 25: baler.remote.v1.Fees
 }
 var file_baler_remote_v1_events_proto_depIdxs = []int32{
 	2,  // 0: baler.remote.v1.Event.head_seen:type_name -> baler.remote.v1.HeadSeen
@@ -2642,22 +2740,23 @@ var file_baler_remote_v1_events_proto_depIdxs = []int32{
 	13, // 11: baler.remote.v1.Event.sender_moved:type_name -> baler.remote.v1.SenderMoved
 	14, // 12: baler.remote.v1.Event.bundle_sent:type_name -> baler.remote.v1.BundleSent
 	15, // 13: baler.remote.v1.Event.bundle_mined:type_name -> baler.remote.v1.BundleMined
-	18, // 14: baler.remote.v1.Event.bundle_reverted:type_name -> baler.remote.v1.BundleReverted
-	19, // 15: baler.remote.v1.Event.key_used:type_name -> baler.remote.v1.KeyUsed
-	20, // 16: baler.remote.v1.Event.lease_moved:type_name -> baler.remote.v1.LeaseMoved
-	21, // 17: baler.remote.v1.Event.balance_seen:type_name -> baler.remote.v1.BalanceSeen
-	22, // 18: baler.remote.v1.Event.funds_moved:type_name -> baler.remote.v1.FundsMoved
-	23, // 19: baler.remote.v1.Event.alert:type_name -> baler.remote.v1.Alert
-	24, // 20: baler.remote.v1.BundleProposed.fees:type_name -> baler.remote.v1.Fees
-	24, // 21: baler.remote.v1.BundleSent.fees:type_name -> baler.remote.v1.Fees
-	17, // 22: baler.remote.v1.BundleMined.entry:type_name -> baler.remote.v1.Entry
-	0,  // 23: baler.remote.v1.Entry.kind:type_name -> baler.remote.v1.EntryKind
-	16, // 24: baler.remote.v1.Entry.expected:type_name -> baler.remote.v1.Signed
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	19, // 14: baler.remote.v1.Event.bundle_reverted:type_name -> baler.remote.v1.BundleReverted
+	20, // 15: baler.remote.v1.Event.key_used:type_name -> baler.remote.v1.KeyUsed
+	21, // 16: baler.remote.v1.Event.lease_moved:type_name -> baler.remote.v1.LeaseMoved
+	22, // 17: baler.remote.v1.Event.balance_seen:type_name -> baler.remote.v1.BalanceSeen
+	23, // 18: baler.remote.v1.Event.funds_moved:type_name -> baler.remote.v1.FundsMoved
+	24, // 19: baler.remote.v1.Event.alert:type_name -> baler.remote.v1.Alert
+	18, // 20: baler.remote.v1.Event.bundle_unmined:type_name -> baler.remote.v1.BundleUnmined
+	25, // 21: baler.remote.v1.BundleProposed.fees:type_name -> baler.remote.v1.Fees
+	25, // 22: baler.remote.v1.BundleSent.fees:type_name -> baler.remote.v1.Fees
+	17, // 23: baler.remote.v1.BundleMined.entry:type_name -> baler.remote.v1.Entry
+	0,  // 24: baler.remote.v1.Entry.kind:type_name -> baler.remote.v1.EntryKind
+	16, // 25: baler.remote.v1.Entry.expected:type_name -> baler.remote.v1.Signed
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_baler_remote_v1_events_proto_init() }
@@ -2687,14 +2786,16 @@ func file_baler_remote_v1_events_proto_init() {
 		(*Event_BalanceSeen)(nil),
 		(*Event_FundsMoved)(nil),
 		(*Event_Alert)(nil),
+		(*Event_BundleUnmined)(nil),
 	}
+	file_baler_remote_v1_events_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_baler_remote_v1_events_proto_rawDesc), len(file_baler_remote_v1_events_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
