@@ -99,7 +99,7 @@ soak: ## The bundler under load through a seeded script of faults (DURATION=10m 
 bench: bench-programs ## The whole program under load, beside Alto with PEERS=1 (ARGS="--scenarios burst --signers 4")
 	bin/bench $(if $(PEERS),--alto test/bench/alto) $(ARGS)
 
-report: bench-programs ## Measure what docs/benchmarks.md shows of load and growth, and write its tables and plots (13 minutes with PEERS=1)
+report: bench-programs ## Measure what docs/benchmarks.md shows of load and growth, and write its tables and plots (12 minutes with PEERS=1)
 	bin/bench report $(if $(PEERS),--alto test/bench/alto) $(ARGS)
 
 bench-programs: build
