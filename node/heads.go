@@ -39,12 +39,13 @@ func (n *Node) takeIn(ctx context.Context, update chain.Update) (mined []inclusi
 		return nil, nil
 	}
 	n.keys.coming(update.Head)
-	since := time.Now()
-	n.updating.Store(&since)
-	defer n.updating.Store(nil)
+	taken := &step{since: time.Now(), done: make(chan struct{})}
+	n.updating.Store(taken)
 	n.moves.Add(1)
 	defer func() {
 		n.moves.Add(1)
+		n.updating.Store(nil)
+		close(taken.done)
 		n.lookout.arrived()
 	}()
 	lost, err := n.takeBack(ctx, update)
@@ -90,6 +91,22 @@ func (n *Node) takeIn(ctx context.Context, update chain.Update) (mined []inclusi
 	n.keys.heads(&update)
 	n.treasury.heads(&update)
 	return mined, nil
+}
+
+// step is a step of the chain that is being taken in.
+type step struct {
+	since time.Time
+	done  chan struct{} // closed when the pool and the head belong together again
+}
+
+// awaitStep returns when no step of the chain is being taken in, or when the context ends.
+func (n *Node) awaitStep(ctx context.Context) {
+	if taken := n.updating.Load(); taken != nil {
+		select {
+		case <-taken.done:
+		case <-ctx.Done():
+		}
+	}
 }
 
 // still reports whether the pool and the head have belonged together since moves had this value. While a block is taken

@@ -77,8 +77,8 @@ func (n *Node) onDisagreement(d validation.Disagreement) {
 // Live reports whether the process works, so that nothing but a restart would help if it does not. It asks nobody.
 func (n *Node) Live(context.Context) (any, bool) {
 	report := CheckResult{Name: "pipeline", OK: true}
-	if since := n.updating.Load(); since != nil {
-		if took := time.Since(*since); took > stuckUpdate {
+	if taken := n.updating.Load(); taken != nil {
+		if took := time.Since(taken.since); took > stuckUpdate {
 			report.OK, report.Reason = false, fmt.Sprintf("a block has been taken in for %s", took.Round(time.Second))
 		}
 	}

@@ -56,7 +56,7 @@ func (n *Node) readmitted(ctx context.Context, op *pool.Operation) (common.Hash,
 	}
 	admitted := &pool.Operation{Op: op.Op, Hash: hash, EntryPoint: op.EntryPoint, CodeHashes: op.CodeHashes}
 	return n.validated(ctx, admitted, door{
-		precheck: (*pool.Pool).PrecheckAgain, add: again, keep: func(context.Context, *pool.Operation) error { return nil },
+		within: true, precheck: (*pool.Pool).PrecheckAgain, add: again, keep: func(context.Context, *pool.Operation) error { return nil },
 	})
 }
 
@@ -66,6 +66,7 @@ type door struct {
 	add      func(*pool.Pool, *pool.Operation) (pool.Added, error)
 	keep     func(context.Context, *pool.Operation) error
 
+	within    bool     // used while a step of the chain is taken in, by who takes it in
 	elsewhere EdgePool // has the pool; nil: it is here, and the rest says how it is used
 }
 
@@ -159,6 +160,9 @@ func (n *Node) judge(ctx context.Context, admitted *pool.Operation, d door) (kno
 		}
 		if err == nil || n.still(moves) && !n.outdated(ctx, err) && !apart {
 			break
+		}
+		if !d.within {
+			n.awaitStep(ctx) // or all judgements would fall into the one step
 		}
 	}
 	return known, result, err

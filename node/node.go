@@ -151,7 +151,7 @@ type Node struct {
 	disagreement atomic.Pointer[validation.Disagreement] // the last one of the local EVM with the node's
 	compared     comparisons                             // of the local EVM with each endpoint
 	balances     balances                                // of the keys, for whoever shows them
-	updating     atomic.Pointer[time.Time]               // since when a step of the chain is taken in; nil: none is
+	updating     atomic.Pointer[step]                    // of the chain, that is being taken in; nil: none is
 	moves        atomic.Uint64                           // odd while a step of the chain is taken; see still
 }
 

@@ -43,6 +43,7 @@ func (w window) Precheck(ctx context.Context, op *pool.Operation, received bool)
 		case w.still(moves) && !w.outdated(ctx, err):
 			return Standing{}, err
 		}
+		w.awaitStep(ctx)
 	}
 	return w.standing(false, asked.NonceAhead), nil // the chain moves fast: Admit has the last word
 }
