@@ -36,7 +36,7 @@ build: ## Build bin/baler
 	go build -trimpath -o bin/baler ./cmd/baler
 
 ##@ Test
-.PHONY: test deps vet unit fuzz clients conformance faults fleet scale soak
+.PHONY: test deps vet unit race fuzz clients conformance faults fleet scale soak
 # One after another: each step is heavy enough to use every core by itself.
 test: ## Everything: install what the tests need, then vet, tests, the race detector, fuzzing, real clients
 	@$(MAKE) deps
@@ -54,20 +54,23 @@ vet: ## go vet
 	go vet ./...
 
 # The race detector makes the EVM up to 17 times slower. It has nothing to find where a test runs one thing after the other: in
-# packages that start no goroutine, whose tests of what happens at the same time say so in their names, and in the tests of the
-# program that are long for the number of their operations. All others run with it, the whole program in cmd/baler too.
+# packages that start no goroutine, whose tests of what happens at the same time say so in their names. Of the tests of the whole
+# program some run with it: those in which the most happens at the same time. `make race` runs everything with it.
 SEQUENTIAL := aggregator bundlesender datafee estimation pool validation
-LONG := ^Test(ThousandsOfPending|Soak|OfAThousand|PreVerificationGasFollows|AnAggregatedBundleOfTwenty|OneBundleServesSeveral)
+RACED := ^Test(AHundredOperations|AReorgLoses|ASplitFleet|AnOperatorDrains|SeveralChains|ALoadOnADevelopmentStack|TheBundlerWorksOn)
 GOTEST := $(TOOL) gotestsum --format=pkgname
+PLAIN := cmd/baler $(SEQUENTIAL)
 
 unit: ## Every Go test in random order, with the race detector where things happen at the same time
 	@mkdir -p build
-	$(GOTEST) --jsonfile=build/race.json -- -race -shuffle=on -timeout=30m -skip='$(LONG)' \
-	  $$(go list ./... | grep -vxE '$(subst $() ,|,$(SEQUENTIAL:%=baler/%))')
-	$(GOTEST) --jsonfile=build/same-time.json -- -race -run=AtTheSameTime $(SEQUENTIAL:%=./%)
-	$(GOTEST) --jsonfile=build/long.json -- -timeout=30m -run='$(LONG)' ./cmd/baler
-	$(GOTEST) --jsonfile=build/sequential.json -- -shuffle=on -timeout=30m $(SEQUENTIAL:%=./%)
-	cat build/race.json build/same-time.json build/long.json build/sequential.json >build/tests.json
+	$(GOTEST) --jsonfile=build/race.json -- -race -shuffle=on -timeout=30m \
+	  $$(go list ./... | grep -vxE '$(subst $() ,|,$(PLAIN:%=baler/%))')
+	$(GOTEST) --jsonfile=build/plain.json -- -shuffle=on -timeout=30m $(PLAIN:%=./%)
+	$(GOTEST) --jsonfile=build/same-time.json -- -race -timeout=30m -run='AtTheSameTime|$(RACED)' $(PLAIN:%=./%)
+	cat build/race.json build/plain.json build/same-time.json >build/tests.json
+
+race: ## Every Go test with the race detector: half an hour on two cores
+	go test -race -shuffle=on -timeout=60m ./...
 
 fuzz: ## Every fuzz target for a few seconds (FUZZ=60s for longer)
 	scripts/fuzz.sh $(FUZZ)
