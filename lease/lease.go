@@ -34,6 +34,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -302,6 +303,9 @@ func (l *Lease) renew(ctx context.Context) {
 	l.until = asked.Add(o.TTL - o.Margin)
 }
 
+// releasePatience is how long Redis is asked again to take a lease back. Else it ends by itself.
+const releasePatience = 2 * time.Second
+
 // Release gives the name back, so that another process can have it at once, and waits until nothing prolongs the lease any more. From
 // then on it is lost. A second call does nothing.
 func (l *Lease) Release(ctx context.Context) error {
@@ -316,7 +320,15 @@ func (l *Lease) Release(ctx context.Context) error {
 	close(l.stop)
 	<-l.done
 	// One that was lost may still be ours in Redis. If it is another's, nothing happens.
-	if err := releaseScript.Run(ctx, l.leases.client, l.leases.keys(l.name), l.value).Err(); err != nil && was {
+	release := func() (struct{}, error) {
+		return struct{}{}, releaseScript.Run(ctx, l.leases.client, l.leases.keys(l.name), l.value).Err()
+	}
+	if !was {
+		_, _ = release()
+		return nil
+	}
+	// A Sentinel that has just promoted a replica may still name the old master for a moment.
+	if _, err := backoff.Retry(ctx, release, backoff.WithMaxElapsedTime(releasePatience)); err != nil {
 		return fmt.Errorf("release %s: %w", l.name, err)
 	}
 	return nil
