@@ -55,7 +55,8 @@ vet: ## go vet
 
 # The race detector makes the EVM up to 17 times slower. It has nothing to find where a test runs one thing after the other: in
 # packages that start no goroutine, whose tests of what happens at the same time say so in their names. Of the tests of the whole
-# program some run with it: those in which the most happens at the same time. `make race` runs everything with it.
+# program some run with it: those in which the most happens at the same time. `make race` runs everything with it. The program's
+# tests wait for blocks most of the time, so more of them run at once than there are cores.
 SEQUENTIAL := aggregator bundlesender datafee estimation pool validation
 RACED := ^Test(AHundredOperations|AReorgLoses|ASplitFleet|AnOperatorDrains|SeveralChains|ALoadOnADevelopmentStack|TheBundlerWorksOn)
 GOTEST := $(TOOL) gotestsum --format=pkgname
@@ -65,7 +66,7 @@ unit: ## Every Go test in random order, with the race detector where things happ
 	@mkdir -p build
 	$(GOTEST) --jsonfile=build/race.json -- -race -shuffle=on -timeout=30m \
 	  $$(go list ./... | grep -vxE '$(subst $() ,|,$(PLAIN:%=baler/%))')
-	$(GOTEST) --jsonfile=build/plain.json -- -shuffle=on -timeout=30m $(PLAIN:%=./%)
+	$(GOTEST) --jsonfile=build/plain.json -- -parallel=5 -shuffle=on -timeout=30m $(PLAIN:%=./%)
 	$(GOTEST) --jsonfile=build/same-time.json -- -race -timeout=30m -run='AtTheSameTime|$(RACED)' $(PLAIN:%=./%)
 	cat build/race.json build/plain.json build/same-time.json >build/tests.json
 
