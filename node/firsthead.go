@@ -10,13 +10,13 @@ import (
 const headPatience = 30 * time.Second
 
 // firstHead drops the first heads of a node that is behind what was seen before the start: in its state operations wait that
-// are mined, and would be bundled once more. It returns the first head to begin with; false: there is none. A node that
+// are mined, and would be bundled once more, and others are not valid yet, and would be taken out. It returns the first head to begin with; false: there is none. A node that
 // makes no progress has lost the blocks, and the operations in them were not mined.
 func (n *Node) firstHead(updates <-chan chain.Update) (first chain.Update, open bool) {
 	if first, open = <-updates; !open {
 		return first, false
 	}
-	seen := n.lastMined()
+	seen := max(n.lastMined(), n.lastAdmitted())
 	if number := first.Head.Number.Uint64(); number >= seen || seen-number > chain.ReorgDepth {
 		return first, true // or it is another chain, made anew
 	}
@@ -45,4 +45,14 @@ func (n *Node) lastMined() uint64 {
 		}
 	}
 	return 0
+}
+
+// lastAdmitted is the number of the newest block at which an operation was admitted that the store keeps; 0: none.
+func (n *Node) lastAdmitted() (block uint64) {
+	for op, err := range n.config.Store.Operations() {
+		if err == nil {
+			block = max(block, op.AddedBlock)
+		}
+	}
+	return block
 }

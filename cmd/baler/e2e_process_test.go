@@ -248,6 +248,31 @@ func TestAMovedChainIsNotConfusedWithAnother(t *testing.T) {
 	}
 }
 
+// After a restart the node is behind the block at which an operation was admitted: its account is not there yet. That is no reason
+// to take it out.
+func TestARestartKeepsWhatANodeThatIsBehindCannotJudgeYet(t *testing.T) {
+	t.Parallel()
+	chain := startChain(t, interval())
+	node := startFaultyNode(t, chain)
+	l, _ := newLives(t, chain, node.url, 1, 1)
+	p := l.start(t)
+	var done string
+	l.w.call(t, &done, "debug_bundler_setBundlingMode", "manual")
+	before := chain.Head().Number.Uint64()
+	young := l.w.deployedAccounts(t, userop.V07, 2)
+	chain.SetAutoMine(false)
+	hashes := make([]common.Hash, len(young))
+	for i, a := range young {
+		hashes[i] = a.send(t, a.op(t, l.w.count(t)))
+	}
+	p.kill()
+	behind := chain.Head().Number.Uint64() - before
+	node.fail(func(int, []nodeCall) treatment { return treatment{behind: behind} })
+	chain.SetAutoMine(true)
+	l.w.reach(t, l.start(t).serves())
+	l.w.checkOnceEach(t, hashes)
+}
+
 // After a restart the node is behind what the bundler has seen before: in its state operations wait that are mined. They are
 // not taken for lost, nor bundled once more.
 func TestARestartWaitsForANodeThatIsBehind(t *testing.T) {
