@@ -77,12 +77,8 @@ func (n *Node) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	lost := n.unmine(orphans)
-	kept, err := n.stored()
-	if err != nil {
-		return err
-	}
-	kept = append(kept, lost...)
+	kept := append(n.restoring, n.unmine(orphans)...)
+	n.restoring = nil
 	began := time.Now()
 	back, err := n.readmit(ctx, kept)
 	if err != nil {

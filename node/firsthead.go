@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"baler/chain"
+	"baler/pool"
 )
 
 // headPatience is how long a node may show no new head before its chain is taken as it is.
@@ -16,7 +17,7 @@ func (n *Node) firstHead(updates <-chan chain.Update) (first chain.Update, open 
 	if first, open = <-updates; !open {
 		return first, false
 	}
-	seen := max(n.lastMined(), n.lastAdmitted())
+	seen := max(n.lastMined(), newestAdmission(n.restoring))
 	if number := first.Head.Number.Uint64(); number >= seen || seen-number > chain.ReorgDepth {
 		return first, true // or it is another chain, made anew
 	}
@@ -47,12 +48,10 @@ func (n *Node) lastMined() uint64 {
 	return 0
 }
 
-// lastAdmitted is the number of the newest block at which an operation was admitted that the store keeps; 0: none.
-func (n *Node) lastAdmitted() (block uint64) {
-	for op, err := range n.config.Store.Operations() {
-		if err == nil {
-			block = max(block, op.AddedBlock)
-		}
+// newestAdmission is the number of the newest block at which one of the operations was admitted; 0: there is none.
+func newestAdmission(ops []*pool.Operation) (block uint64) {
+	for _, op := range ops {
+		block = max(block, op.AddedBlock)
 	}
 	return block
 }

@@ -95,6 +95,15 @@ func TestIdleSendersAskTheNodeForNothing(t *testing.T) {
 // between is a way to a node on which each request is seen before the node gets it. It returns its URL.
 func between(t *testing.T, node string, see func(body []byte)) string {
 	t.Helper()
+	return instead(t, node, func(body []byte) (answer string) {
+		see(body)
+		return ""
+	})
+}
+
+// instead is a way to a node on which requests may be answered before the node gets them; it gets those without an answer.
+func instead(t *testing.T, node string, answers func(body []byte) string) string {
+	t.Helper()
 	target, err := url.Parse(node)
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +115,11 @@ func between(t *testing.T, node string, see func(body []byte)) string {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		see(body)
+		if answer := answers(body); answer != "" {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, answer)
+			return
+		}
 		r.Body, r.Host = io.NopCloser(bytes.NewReader(body)), target.Host
 		proxy.ServeHTTP(w, r)
 	}))

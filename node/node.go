@@ -147,6 +147,7 @@ type Node struct {
 
 	head         atomic.Pointer[head]
 	started      chan struct{}                           // closed with the first head
+	restoring    []*pool.Operation                       // in the store from before the start, until they are restored
 	next         atomic.Uint64                           // worker whose turn it is for a manual call
 	disagreement atomic.Pointer[validation.Disagreement] // the last one of the local EVM with the node's
 	compared     comparisons                             // of the local EVM with each endpoint
@@ -270,6 +271,10 @@ func (n *Node) Run(ctx context.Context) error {
 		_ = n.chain.Follow(ctx, n.heads, follow, updates) // ends with the context only
 	})
 	group.Go(func() { n.ageReputation(ctx) })
+	var err error
+	if n.restoring, err = n.stored(); err != nil {
+		cancel(err)
+	}
 	if first, open := n.firstHead(updates); open {
 		if err := n.onUpdate(ctx, first); err != nil {
 			cancel(err)

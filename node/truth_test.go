@@ -1,13 +1,7 @@
 package node_test
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -92,30 +86,15 @@ func TestADeadOperationIsNotInTheWay(t *testing.T) {
 // withholding is a node that answers some queries for logs with none. It returns its URL.
 func withholding(t *testing.T, node string, hides func(query string) bool) string {
 	t.Helper()
-	target, err := url.Parse(node)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
+	return instead(t, node, func(body []byte) string {
 		var call struct {
 			ID     json.RawMessage
 			Method string
 			Params json.RawMessage
 		}
-		if json.Unmarshal(body, &call) == nil && call.Method == "eth_getLogs" && hides(string(call.Params)) {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":`+string(call.ID)+`,"result":[]}`)
-			return
+		if json.Unmarshal(body, &call) != nil || call.Method != "eth_getLogs" || !hides(string(call.Params)) {
+			return ""
 		}
-		r.Body, r.Host = io.NopCloser(bytes.NewReader(body)), target.Host
-		proxy.ServeHTTP(w, r)
-	}))
-	t.Cleanup(server.Close)
-	return server.URL
+		return `{"jsonrpc":"2.0","id":` + string(call.ID) + `,"result":[]}`
+	})
 }
