@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -32,26 +33,17 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	set(&c.MaxConnections, 256)
-	set(&c.MaxPerIP, 64)
-	set(&c.MaxHeaderBytes, 64<<10)
-	set(&c.MaxBodyBytes, 1<<20)
-	set(&c.ReadHeaderTimeout, 5*time.Second)
-	set(&c.ReadTimeout, 30*time.Second)
-	set(&c.WriteTimeout, 60*time.Second)
-	set(&c.IdleTimeout, 120*time.Second)
-	set(&c.ShutdownTimeout, 5*time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.MaxConnections = cmp.Or(c.MaxConnections, 256)
+	c.MaxPerIP = cmp.Or(c.MaxPerIP, 64)
+	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, 64<<10)
+	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, 1<<20)
+	c.ReadHeaderTimeout = cmp.Or(c.ReadHeaderTimeout, 5*time.Second)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, 30*time.Second)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, 60*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 120*time.Second)
+	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 5*time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
-}
-
-func set[T comparable](field *T, fallback T) {
-	var zero T
-	if *field == zero {
-		*field = fallback
-	}
 }
 
 // Server is the operators' listener: metrics, probes, the page and the calls of operators, on one port of their own. Mount

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -50,20 +51,18 @@ type ClientConfig struct {
 }
 
 func (c ClientConfig) withDefaults() ClientConfig {
-	set(&c.BuilderTime, 2*time.Second)
-	set(&c.EdgeTime, 10*time.Second)
-	set(&c.SendTime, 2*time.Minute)
-	set(&c.DialTime, time.Second)
-	set(&c.MaxBytes, 16<<20)
-	set(&c.Stale, 5*time.Second)
-	set(&c.Suspect, c.Stale/2)
-	set(&c.KeepAlive, 2*time.Second)
-	set(&c.KeepAliveTimeout, 3*time.Second)
-	set(&c.FlushTime, 2*time.Second)
-	set(&c.MaxUntold, 65_536)
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.BuilderTime = cmp.Or(c.BuilderTime, 2*time.Second)
+	c.EdgeTime = cmp.Or(c.EdgeTime, 10*time.Second)
+	c.SendTime = cmp.Or(c.SendTime, 2*time.Minute)
+	c.DialTime = cmp.Or(c.DialTime, time.Second)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 16<<20)
+	c.Stale = cmp.Or(c.Stale, 5*time.Second)
+	c.Suspect = cmp.Or(c.Suspect, c.Stale/2)
+	c.KeepAlive = cmp.Or(c.KeepAlive, 2*time.Second)
+	c.KeepAliveTimeout = cmp.Or(c.KeepAliveTimeout, 3*time.Second)
+	c.FlushTime = cmp.Or(c.FlushTime, 2*time.Second)
+	c.MaxUntold = cmp.Or(c.MaxUntold, 65_536)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
 }
 

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -220,8 +221,8 @@ func connected(t testing.TB, cfg ClientConfig, urls ...string) *Client {
 	if cfg.Logger == nil {
 		cfg.Logger = quiet()
 	}
-	set(&cfg.BuilderTime, 30*time.Second)
-	set(&cfg.EdgeTime, 30*time.Second)
+	cfg.BuilderTime = cmp.Or(cfg.BuilderTime, 30*time.Second)
+	cfg.EdgeTime = cmp.Or(cfg.EdgeTime, 30*time.Second)
 	c, err := NewClient(cfg)
 	if err != nil {
 		t.Fatal(err)

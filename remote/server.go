@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -43,28 +44,19 @@ type ServerConfig struct {
 }
 
 func (c ServerConfig) withDefaults() ServerConfig {
-	set(&c.MaxCalls, 256)
-	set(&c.MaxStreams, 256)
-	set(&c.MaxConnections, 256)
-	set(&c.MaxBytes, 16<<20)
-	set(&c.RequestTime, 10*time.Second)
-	set(&c.CallTime, 30*time.Second)
-	set(&c.SendTime, 2*time.Minute)
-	set(&c.Pulse, time.Second)
-	set(&c.KeepAlive, 2*time.Second)
-	set(&c.KeepAliveTimeout, 3*time.Second)
-	set(&c.ShutdownTime, 5*time.Second)
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.MaxCalls = cmp.Or(c.MaxCalls, 256)
+	c.MaxStreams = cmp.Or(c.MaxStreams, 256)
+	c.MaxConnections = cmp.Or(c.MaxConnections, 256)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 16<<20)
+	c.RequestTime = cmp.Or(c.RequestTime, 10*time.Second)
+	c.CallTime = cmp.Or(c.CallTime, 30*time.Second)
+	c.SendTime = cmp.Or(c.SendTime, 2*time.Minute)
+	c.Pulse = cmp.Or(c.Pulse, time.Second)
+	c.KeepAlive = cmp.Or(c.KeepAlive, 2*time.Second)
+	c.KeepAliveTimeout = cmp.Or(c.KeepAliveTimeout, 3*time.Second)
+	c.ShutdownTime = cmp.Or(c.ShutdownTime, 5*time.Second)
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
-}
-
-func set[T comparable](field *T, fallback T) {
-	var zero T
-	if *field == zero {
-		*field = fallback
-	}
 }
 
 // term is a time in which this process serves the pool.

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -68,34 +69,25 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	set(&c.MaxBodyBytes, 5<<20)
-	set(&c.MaxBatchItems, 100)
-	set(&c.MaxDepth, 64)
-	set(&c.MaxBatchBytes, 25<<20)
-	set(&c.MaxConnections, 1024)
-	set(&c.MaxConnectionsPerIP, 128)
-	set(&c.MaxCalls, 128)
-	set(&c.MaxWaitingCalls, 1024)
-	set(&c.MaxHeaderBytes, 64<<10)
-	set(&c.MaxSubscriptions, 256)
-	set(&c.MaxSubscriptionsPerConnection, 8)
-	set(&c.CallTimeout, 30*time.Second)
-	set(&c.ReadHeaderTimeout, 5*time.Second)
-	set(&c.ReadTimeout, 30*time.Second)
-	set(&c.IdleTimeout, 120*time.Second)
-	set(&c.ShutdownTimeout, 5*time.Second)
+	c.MaxBodyBytes = cmp.Or(c.MaxBodyBytes, 5<<20)
+	c.MaxBatchItems = cmp.Or(c.MaxBatchItems, 100)
+	c.MaxDepth = cmp.Or(c.MaxDepth, 64)
+	c.MaxBatchBytes = cmp.Or(c.MaxBatchBytes, 25<<20)
+	c.MaxConnections = cmp.Or(c.MaxConnections, 1024)
+	c.MaxConnectionsPerIP = cmp.Or(c.MaxConnectionsPerIP, 128)
+	c.MaxCalls = cmp.Or(c.MaxCalls, 128)
+	c.MaxWaitingCalls = cmp.Or(c.MaxWaitingCalls, 1024)
+	c.MaxHeaderBytes = cmp.Or(c.MaxHeaderBytes, 64<<10)
+	c.MaxSubscriptions = cmp.Or(c.MaxSubscriptions, 256)
+	c.MaxSubscriptionsPerConnection = cmp.Or(c.MaxSubscriptionsPerConnection, 8)
+	c.CallTimeout = cmp.Or(c.CallTimeout, 30*time.Second)
+	c.ReadHeaderTimeout = cmp.Or(c.ReadHeaderTimeout, 5*time.Second)
+	c.ReadTimeout = cmp.Or(c.ReadTimeout, 30*time.Second)
+	c.IdleTimeout = cmp.Or(c.IdleTimeout, 120*time.Second)
+	c.ShutdownTimeout = cmp.Or(c.ShutdownTimeout, 5*time.Second)
 	if c.OnCall == nil {
 		c.OnCall = func(string, int, time.Duration) {}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = cmp.Or(c.Logger, slog.Default())
 	return c
-}
-
-func set[T comparable](field *T, fallback T) {
-	var zero T
-	if *field == zero {
-		*field = fallback
-	}
 }
