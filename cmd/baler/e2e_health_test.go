@@ -30,7 +30,7 @@ type watched struct {
 // probe asks a probe, and returns its status and what it says of each check that is not well.
 func (p *watched) probe(t *testing.T, path string) (status int, wrong map[string]string) {
 	t.Helper()
-	status, text := p.ask(t, http.MethodGet, path, "")
+	status, text := askedBy(t, p.client, http.MethodGet, p.url+path, "", "")
 	var report struct {
 		Checks []struct {
 			Name   string
@@ -48,25 +48,6 @@ func (p *watched) probe(t *testing.T, path string) (status int, wrong map[string
 		}
 	}
 	return status, wrong
-}
-
-func (p *watched) ask(t *testing.T, method, path, body string) (status int, text string) {
-	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, p.url+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set("Content-Type", "application/json")
-	answer, err := p.client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	all, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer.StatusCode, string(all)
 }
 
 // says waits until both probes say so: whether operations can be taken, and which check is not well and why. An empty check: all are.

@@ -18,15 +18,26 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// leaseSettings say where keys are leased that several processes may use.
-type leaseSettings struct {
+// redisSettings are about everything that is kept in Redis.
+type redisSettings struct {
+	RedisKeep time.Duration `help:"How long what nobody uses stays in Redis." default:"720h"`
+
+	RedisWaitReplicas int `help:"How many replicas of Redis must have a lease, a journal's change or an operation before it counts; 0: the server that is asked alone. With Sentinels or a cluster, what no replica has is forgotten when one takes over." default:"0"`
+}
+
+// keyLeaseSettings say where keys are leased that several processes may use.
+type keyLeaseSettings struct {
 	RedisURL    []string      `help:"Redis that leases the keys and has their journals: redis://, rediss:// or unix://; several, or redis-cluster://, are a cluster; redis-sentinel://HOST:PORT/DB?master_name=NAME once for each sentinel. Without it the keys are this process's alone." name:"redis-url" placeholder:"URL" secret:""`
 	LeaseTTL    time.Duration `help:"How long a key stays with a process that died or cannot reach Redis." default:"60s"`
 	LeaseMargin time.Duration `help:"How long before that a process stops using the key." default:"10s"`
-	PoolTTL     time.Duration `help:"With --store=redis: how long the pool stays with a process that died or cannot reach Redis." name:"pool-lease-ttl" default:"3s"`
-	RedisKeep   time.Duration `help:"How long what nobody uses stays in Redis." default:"720h"`
+	redisSettings
+}
 
-	RedisWaitReplicas int `help:"How many replicas of Redis must have a lease, a journal's change or an operation before it counts; 0: the server that is asked alone. With Sentinels or a cluster, what no replica has is forgotten when one takes over." default:"0"`
+// leaseSettings say so, and for how long the pool is a process's.
+type leaseSettings struct {
+	keyLeaseSettings
+
+	PoolTTL time.Duration `help:"With --store=redis: how long the pool stays with a process that died or cannot reach Redis." name:"pool-lease-ttl" default:"3s"`
 }
 
 // leased says whether keys are leased.

@@ -15,6 +15,11 @@ import (
 // asked sends a request to the operators' server, with the token if there is one, and returns status and body.
 func asked(t *testing.T, method, url, token, body string) (int, string) {
 	t.Helper()
+	return askedBy(t, http.DefaultClient, method, url, token, body)
+}
+
+func askedBy(t *testing.T, client *http.Client, method, url, token, body string) (int, string) {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
@@ -23,7 +28,7 @@ func asked(t *testing.T, method, url, token, body string) (int, string) {
 	if token != "" {
 		request.Header.Set("Authorization", "Bearer "+token)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

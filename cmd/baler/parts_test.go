@@ -1,10 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -117,7 +115,7 @@ func startWorldInParts(t *testing.T, cfg devchain.Config, flags ...string) *worl
 	}
 	t.Cleanup(func() {
 		for i, side := range []string{"served", "asked"} {
-			if text := metricsOf(t, w.others[i]); !strings.Contains(text, `baler_remote_calls_total{method="Resume",result="ok",side="`+side+`"}`) {
+			if _, text := asked(t, http.MethodGet, w.others[i]+"/metrics", "", ""); !strings.Contains(text, `baler_remote_calls_total{method="Resume",result="ok",side="`+side+`"}`) {
 				t.Errorf("no calls are counted as %s", side)
 			}
 		}
@@ -191,23 +189,4 @@ func TestSettingsOfOneProcessAreRefusedByTheOthers(t *testing.T) {
 			t.Errorf("baler %s: have exit code %d and %q, want %d and %q", args, code, stderr, exitSettings, want)
 		}
 	}
-}
-
-// metricsOf reads the metrics of a process.
-func metricsOf(t *testing.T, operators string) string {
-	t.Helper()
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, operators+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }

@@ -26,11 +26,10 @@ type poolCommand struct {
 	Listen string         `help:"Address at which other processes reach the pool." default:"127.0.0.1:3010" group:"Other processes"`
 	Remote remoteSettings `embed:"" group:"Other processes"`
 
-	RedisURL  []string      `help:"Redis that has the pool with --store=redis, and the journals of the keys: what builders that are not there have in flight is read from them. Spelt as for 'baler node'." name:"redis-url" placeholder:"URL" secret:"" group:"Store"`
-	PoolTTL   time.Duration `help:"With --store=redis: how long the pool stays with a process that died or cannot reach Redis." name:"pool-lease-ttl" default:"3s" group:"Store"`
-	RedisKeep time.Duration `help:"How long what nobody uses stays in Redis." default:"720h" group:"Store"`
+	RedisURL []string      `help:"Redis that has the pool with --store=redis, and the journals of the keys: what builders that are not there have in flight is read from them. Spelt as for 'baler node'." name:"redis-url" placeholder:"URL" secret:"" group:"Store"`
+	PoolTTL  time.Duration `help:"With --store=redis: how long the pool stays with a process that died or cannot reach Redis." name:"pool-lease-ttl" default:"3s" group:"Store"`
 
-	RedisWaitReplicas int `help:"How many replicas of Redis must have a lease, a journal's change or an operation before it counts; 0: the server that is asked alone. With Sentinels or a cluster, what no replica has is forgotten when one takes over." default:"0" group:"Store"`
+	redisSettings `group:"Store"`
 
 	storeSettings `group:"Store"`
 	entryPointSettings
@@ -63,14 +62,10 @@ type builderCommand struct {
 	nodeSettings `group:"Node"`
 	poolURLs     `group:"Other processes"`
 
-	Keys              keySettings     `embed:"" group:"Keys"` // keysGroup
-	RedisURL          []string        `help:"Redis that leases the keys and has their journals. Spelt as for 'baler node'. Without it the keys are this process's alone." name:"redis-url" placeholder:"URL" secret:"" group:"Leases"`
-	LeaseTTL          time.Duration   `help:"How long a key stays with a process that died or cannot reach Redis." default:"60s" group:"Leases"`
-	Margin            time.Duration   `help:"How long before that a process stops using the key." name:"lease-margin" default:"10s" group:"Leases"`
-	RedisKeep         time.Duration   `help:"How long what nobody uses stays in Redis." default:"720h" group:"Leases"`
-	RedisWaitReplicas int             `help:"How many replicas of Redis must have a lease, a journal's change or an operation before it counts; 0: the server that is asked alone. With Sentinels or a cluster, what no replica has is forgotten when one takes over." default:"0" group:"Leases"`
-	Funding           fundingSettings `embed:"" group:"Funding"`
-	DataDir           string          `help:"Directory of the keys' journals, where keys are not leased." default:"baler-data" placeholder:"DIR" group:"Store"`
+	Keys    keySettings      `embed:"" group:"Keys"` // keysGroup
+	Leases  keyLeaseSettings `embed:"" group:"Leases"`
+	Funding fundingSettings  `embed:"" group:"Funding"`
+	DataDir string           `help:"Directory of the keys' journals, where keys are not leased." default:"baler-data" placeholder:"DIR" group:"Store"`
 
 	entryPointSettings
 	Chain      chainSettings      `embed:"" group:"Chain"`
@@ -128,7 +123,10 @@ func (c *poolCommand) Run(ctx context.Context, parsed *kong.Context, out console
 	}
 	s.Chain, s.Proposals.priceSettings, s.Mempool, s.Validation, s.Aggregator = c.Chain, c.Prices, c.Mempool, c.Validation, c.Aggregator
 	s.Admin, s.Log, s.Traces = c.Admin, c.Log, c.Traces
-	leases := leaseSettings{RedisURL: c.RedisURL, LeaseTTL: time.Minute, LeaseMargin: 10 * time.Second, PoolTTL: c.PoolTTL, RedisKeep: c.RedisKeep, RedisWaitReplicas: c.RedisWaitReplicas}
+	leases := leaseSettings{
+		keyLeaseSettings: keyLeaseSettings{RedisURL: c.RedisURL, LeaseTTL: time.Minute, LeaseMargin: 10 * time.Second, redisSettings: c.redisSettings},
+		PoolTTL:          c.PoolTTL,
+	}
 	shared, err := leases.open()
 	if err != nil {
 		return err
@@ -270,9 +268,7 @@ func beside(run func() error) <-chan error {
 }
 
 func (c *builderCommand) leases() leaseSettings {
-	return leaseSettings{
-		RedisURL: c.RedisURL, LeaseTTL: c.LeaseTTL, LeaseMargin: c.Margin, PoolTTL: time.Second, RedisKeep: c.RedisKeep, RedisWaitReplicas: c.RedisWaitReplicas,
-	}
+	return leaseSettings{keyLeaseSettings: c.Leases, PoolTTL: time.Second}
 }
 
 // keys opens the keys, as 'baler node' does.
