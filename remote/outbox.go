@@ -44,7 +44,8 @@ func (o *outbox) put(events []event.Event) {
 		if o.dropped == 0 {
 			o.client.cfg.Logger.Warn("the pool is told nothing any more: the oldest events are dropped", "waiting", len(o.waiting))
 		}
-		o.waiting = append([]*pb.Event(nil), o.waiting[over:]...)
+		clear(o.waiting[:over])
+		o.waiting = o.waiting[over:]
 		o.first += uint64(over)
 		o.dropped += uint64(over)
 	}
