@@ -3,6 +3,10 @@ package chain
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"math"
+
+	"baler/gas"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -25,6 +29,19 @@ type Receipt struct {
 	// L1Fee is what the transaction paid, beside its gas, for its data on the chain that the rollup settles on, in wei; zero
 	// on chains whose receipts have no such field.
 	L1Fee uint256.Int
+	// OperatorFee is what it paid beside both to an OP stack chain's operator, in wei; zero where receipts do not tell it.
+	OperatorFee uint256.Int
+}
+
+// Cost is what the transaction paid in all, in wei.
+func (r *Receipt) Cost() uint256.Int {
+	var cost uint256.Int
+	if r.EffectiveGasPrice != nil {
+		price, _ := uint256.FromBig(r.EffectiveGasPrice)
+		cost = gas.Cost(r.GasUsed, *price)
+	}
+	cost.Add(&cost, &r.L1Fee)
+	return *cost.Add(&cost, &r.OperatorFee)
 }
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -33,13 +50,23 @@ func (r *Receipt) UnmarshalJSON(raw []byte) error {
 		return err
 	}
 	var rollup struct {
-		L1Fee *hexutil.U256 `json:"l1Fee"` // OP Stack
+		L1Fee               *hexutil.U256   `json:"l1Fee"`                // OP Stack
+		OperatorFeeScalar   hexutil.Uint64  `json:"operatorFeeScalar"`    // OP Stack since Isthmus
+		OperatorFeeConstant hexutil.Uint64  `json:"operatorFeeConstant"`  // the same
+		FootprintScalar     *hexutil.Uint64 `json:"daFootprintGasScalar"` // OP Stack since Jovian
 	}
 	if err := json.Unmarshal(raw, &rollup); err != nil {
 		return err
 	}
 	if rollup.L1Fee != nil {
 		r.L1Fee = uint256.Int(*rollup.L1Fee)
+	}
+	// A receipt has the fee's parameters, not the fee; a field that came with the upgrade which changed the formula tells the upgrade.
+	if scalar := uint64(rollup.OperatorFeeScalar); scalar != 0 || rollup.OperatorFeeConstant != 0 {
+		if scalar > math.MaxUint32 {
+			return fmt.Errorf("receipt %s: operatorFeeScalar: have %d, want 32 bits", r.TxHash, scalar)
+		}
+		r.OperatorFee = gas.NewOperatorFee(uint32(scalar), uint64(rollup.OperatorFeeConstant), rollup.FootprintScalar != nil).Of(r.GasUsed)
 	}
 	return nil
 }

@@ -29,9 +29,32 @@ func TestReceiptsTellTheFeeForDataOnAnotherChain(t *testing.T) {
 			t.Errorf("have fee %v, gas %d in block %v, want fee %d, gas 21000 in block 7", &r.L1Fee, r.GasUsed, r.BlockNumber, want)
 		}
 	}
-	for _, text := range []string{"{" + common + `,"l1Fee":"ten"}`, `{"status":"0x1"}`, "7"} {
+	for _, text := range []string{"{" + common + `,"l1Fee":"ten"}`, "{" + common + `,"operatorFeeScalar":"0x100000000"}`, `{"status":"0x1"}`, "7"} {
 		if err := json.Unmarshal([]byte(text), new(Receipt)); err == nil {
 			t.Errorf("%.40s: have no error", text)
+		}
+	}
+}
+
+// What an OP stack chain's operator took is computed from the receipt's parameters and gas, by the formula of the upgrade; and what a
+// transaction cost is all of it.
+func TestReceiptsTellTheOperatorFee(t *testing.T) {
+	t.Parallel()
+	receipt := `{"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + zeros512 + `","logs":[],"l1Fee":"0x3e8",` +
+		`"transactionHash":"0x00000000000000000000000000000000000000000000000000000000000000aa","gasUsed":"0x5208","effectiveGasPrice":"0x2"`
+	for fields, want := range map[string]uint64{
+		``: 0,
+		`,"operatorFeeScalar":"0x0","operatorFeeConstant":"0x0"`:                                   0,
+		`,"operatorFeeConstant":"0x9"`:                                                             9,
+		`,"operatorFeeScalar":"0x2710","operatorFeeConstant":"0x9"`:                                21_000*10_000/1_000_000 + 9,
+		`,"operatorFeeScalar":"0x2710","operatorFeeConstant":"0x9","daFootprintGasScalar":"0x190"`: 21_000*10_000*100 + 9,
+	} {
+		var r Receipt
+		if err := json.Unmarshal([]byte(receipt+fields+"}"), &r); err != nil {
+			t.Fatal(err)
+		}
+		if cost := r.Cost(); r.OperatorFee.Uint64() != want || cost.Uint64() != 42_000+1_000+want {
+			t.Errorf("%q: have an operator fee of %v and a cost of %v, want %d and %d", fields, &r.OperatorFee, &cost, want, 43_000+want)
 		}
 	}
 }

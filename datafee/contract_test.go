@@ -28,7 +28,7 @@ type oracle struct{ state *state.StateDB }
 
 func newOracle(tb rapid.TB, prices gas.L1Prices) *oracle {
 	tb.Helper()
-	alloc, err := devchain.OPStackContracts(devchain.Fjord, prices)
+	alloc, err := devchain.OPStackContracts(devchain.Fjord, prices, devchain.OperatorFee{})
 	if err != nil {
 		tb.Fatal(err)
 	}

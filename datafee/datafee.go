@@ -1,19 +1,20 @@
-// Package datafee says what a transaction's data costs on a rollup, beside the gas of its execution.
+// Package datafee says what a transaction costs on a rollup beside the gas of its execution: for its data, and what the chain's operator
+// adds.
 //
 // In: how the chain charges ([Kind]), a view of its state, a transaction that is not signed yet. Out: its [Cost], as an
-// amount taken beside the gas price (OP stack, Scroll), or as gas that the transaction uses beside its execution (Arbitrum).
+// amount taken beside the gas price (OP stack, Scroll), or as gas that the transaction uses beside its execution (Arbitrum). On an
+// OP stack chain since its Isthmus upgrade the operator fee is part of it, which goes by the gas that the transaction uses.
 //
 // It promises that
 //   - the cost is that at the view's block;
 //   - an OP stack chain is asked for nothing but state: its prices are read from the GasPriceOracle's own code, run in the
 //     local EVM, once per block and in the round trip of other reads ([Oracle.Reads]). Since Fjord the size is measured
-//     here; before, the oracle's getL1Fee is run;
+//     here; before, the oracle's getL1Fee is run. The operator fee is asked of the oracle too, not computed by an upgrade's formula;
 //   - the L1GasPriceOracle of a Scroll chain is run in the local EVM too: its answer is the fee, whatever upgrade it has come to;
 //   - an Arbitrum chain is asked by one eth_call of its NodeInterface per transaction, in the round trip of other reads if
 //     the caller wishes ([Quote.Questions]).
 //
-// The operator fee that an OP stack chain may add since its Isthmus upgrade is not in the cost. The package signs and
-// sends nothing.
+// The package signs and sends nothing.
 package datafee
 
 import (
@@ -70,15 +71,26 @@ func ParseKind(s string) (Kind, error) {
 	return None, fmt.Errorf("%w: have %q, want %s, %s, %s or %s", ErrKind, s, None, OPStack, Arbitrum, Scroll)
 }
 
-// Cost is what a transaction's data costs.
+// Cost is what a transaction costs beside the gas of its execution.
 type Cost struct {
-	Fee uint256.Int // wei that the sender pays beside gas used × price
-	Gas uint64      // that the transaction uses beside its execution, and that its gas limit must allow
+	Fee      uint256.Int     // wei that the sender pays beside gas used × price
+	Gas      uint64          // that the transaction uses beside its execution, and that its gas limit must allow
+	Operator gas.OperatorFee // what the sender pays beside Fee, by the gas used
 }
 
-// At returns the cost as gas at a price in wei per gas: what preVerificationGas must hold for it. It saturates.
-func (c Cost) At(price uint256.Int) uint64 {
-	fee := gas.AtPrice(c.Fee, price)
+// Of returns what a transaction that uses that much gas pays beside gas used × price, in wei. It saturates.
+func (c Cost) Of(gasUsed uint64) uint256.Int {
+	fee := c.Operator.Of(gasUsed)
+	if _, over := fee.AddOverflow(&fee, &c.Fee); over {
+		fee.SetAllOne()
+	}
+	return fee
+}
+
+// At returns the cost of a transaction that uses that much gas, as gas at a price in wei per gas: what preVerificationGas must hold for
+// it. It saturates.
+func (c Cost) At(price uint256.Int, gasUsed uint64) uint64 {
+	fee := gas.AtPrice(c.Of(gasUsed), price)
 	if sum := fee + c.Gas; sum >= fee {
 		return sum
 	}

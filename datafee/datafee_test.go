@@ -114,7 +114,7 @@ func someTransaction(n int) datafee.Transaction {
 func TestOPStackCostIsTheOracles(t *testing.T) {
 	for name, upgrade := range map[string]devchain.OPUpgrade{"Fjord": devchain.Fjord, "Ecotone": devchain.Ecotone, "Bedrock": devchain.Bedrock} {
 		t.Run(name, func(t *testing.T) {
-			alloc, err := devchain.OPStackContracts(upgrade, devchain.HeavyL1Prices())
+			alloc, err := devchain.OPStackContracts(upgrade, devchain.HeavyL1Prices(), devchain.HeavyOperatorFee())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,12 +141,58 @@ func TestOPStackCostIsTheOracles(t *testing.T) {
 					}
 					encoded := encodeUnsigned(t, r, tx)
 					want, ok := r.call(t, "shared/GasPriceOracle.json", oracleAddress, "getL1Fee", encoded)[0].(*big.Int)
-					if !ok || cost.Fee.CmpBig(want) != 0 || cost.Gas != 0 || cost.Fee.IsZero() {
+					if !ok || cost.Fee.CmpBig(want) != 0 || cost.Gas != 0 || cost.Fee.IsZero() || cost.Of(1<<40) != cost.Fee {
 						t.Errorf("round %d, %d bytes: have %s wei and %d gas, want %s wei", round, len(tx.Data), cost.Fee.Dec(), cost.Gas, want)
 					}
 				}
 			}
 		})
+	}
+}
+
+// Since Isthmus a transaction pays the chain's operator too, by the gas that it uses: as the oracle says, by the formula of each upgrade,
+// written down here once more. It is learnt in the round trip of the prices, and both are asked again at each block.
+func TestTheOperatorFeeIsTheOracles(t *testing.T) {
+	fee := devchain.OperatorFee{Scalar: 1_234_567, Constant: 98_765}
+	for upgrade, want := range map[devchain.OPUpgrade]func(used *big.Int) *big.Int{
+		devchain.Isthmus: func(used *big.Int) *big.Int {
+			return used.Div(used.Mul(used, big.NewInt(1_234_567)), big.NewInt(1_000_000))
+		},
+		devchain.Jovian: func(used *big.Int) *big.Int { return used.Mul(used, big.NewInt(123_456_700)) },
+	} {
+		alloc, err := devchain.OPStackContracts(upgrade, devchain.HeavyL1Prices(), fee)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := startRollup(t, alloc)
+		oracle, source := datafee.New(datafee.OPStack), r.source()
+		for round := range 2 {
+			r.mine(t)
+			view, before := source.View(r.Head()), r.node.trips
+			quote := oracle.Quote(someTransaction(300))
+			if err := view.PrefetchReads(t.Context(), []*evm.ReadSet{oracle.Reads()}, quote.Questions()...); err != nil {
+				t.Fatal(err)
+			}
+			cost, err := quote.Cost(t.Context(), view)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if trips := r.node.trips - before; trips > 1 {
+				t.Errorf("upgrade %d, round %d: have %d round trips, want one", upgrade, round, trips)
+			}
+			if data := devchain.HeavyL1Prices(); cost.Fee != data.Fee(gas.FastLZLength(encodeUnsigned(t, r, someTransaction(300)))+gas.SignatureBytes) {
+				t.Errorf("upgrade %d: have %s wei for data, want what Fjord's formula says", upgrade, cost.Fee.Dec())
+			}
+			for _, used := range []uint64{0, 1, 21_000, 999_999, 1_000_001, 30_000_000} {
+				operator := cost.Of(used)
+				operator.Sub(&operator, &cost.Fee)
+				told := r.call(t, "shared/GasPriceOracleIsthmus.json", oracleAddress, "getOperatorFee", new(big.Int).SetUint64(used))[0].(*big.Int)
+				formula := want(new(big.Int).SetUint64(used))
+				if formula.Add(formula, big.NewInt(98_765)); operator.CmpBig(told) != 0 || operator.CmpBig(formula) != 0 {
+					t.Errorf("upgrade %d, %d gas: have %s wei, want %s of the contract and %s of the formula", upgrade, used, operator.Dec(), told, formula)
+				}
+			}
+		}
 	}
 }
 
@@ -244,22 +290,28 @@ func TestNoOracle(t *testing.T) {
 
 func TestCostAsGas(t *testing.T) {
 	wei := uint256.NewInt
+	operator := gas.NewOperatorFee(3_000_000, 10, false) // 3 wei for a gas
 	for _, test := range []struct {
-		cost  datafee.Cost
-		price uint64
-		want  uint64
+		cost        datafee.Cost
+		price, used uint64
+		want        uint64
 	}{
-		{datafee.Cost{}, 0, 0},
-		{datafee.Cost{Gas: 7}, 0, 7},
-		{datafee.Cost{Fee: *wei(10)}, 5, 2},
-		{datafee.Cost{Fee: *wei(11)}, 5, 3},
-		{datafee.Cost{Fee: *wei(11), Gas: 4}, 5, 7},
-		{datafee.Cost{Fee: *wei(1)}, 0, ^uint64(0)},
-		{datafee.Cost{Fee: *wei(1), Gas: 1}, 0, ^uint64(0)},
-		{datafee.Cost{Fee: *new(uint256.Int).Lsh(wei(1), 70)}, 1, ^uint64(0)},
+		{datafee.Cost{}, 0, 9, 0},
+		{datafee.Cost{Gas: 7}, 0, 9, 7},
+		{datafee.Cost{Fee: *wei(10)}, 5, 9, 2},
+		{datafee.Cost{Fee: *wei(11)}, 5, 9, 3},
+		{datafee.Cost{Fee: *wei(11), Gas: 4}, 5, 9, 7},
+		{datafee.Cost{Fee: *wei(1)}, 0, 9, ^uint64(0)},
+		{datafee.Cost{Fee: *wei(1), Gas: 1}, 0, 9, ^uint64(0)},
+		{datafee.Cost{Fee: *new(uint256.Int).Lsh(wei(1), 70)}, 1, 9, ^uint64(0)},
+		{datafee.Cost{Operator: operator}, 5, 0, 2},
+		{datafee.Cost{Operator: operator}, 5, 9, 8},
+		{datafee.Cost{Fee: *wei(4), Gas: 1, Operator: operator}, 5, 9, 10},
+		{datafee.Cost{Fee: *new(uint256.Int).SetAllOne(), Operator: operator}, 5, 9, ^uint64(0)},
+		{datafee.Cost{Operator: gas.OperatorFee{PerMillionGas: *new(uint256.Int).SetAllOne()}}, 5, 9, ^uint64(0)},
 	} {
-		if have := test.cost.At(*wei(test.price)); have != test.want {
-			t.Errorf("%+v at %d: have %d, want %d", test.cost, test.price, have, test.want)
+		if have := test.cost.At(*wei(test.price), test.used); have != test.want {
+			t.Errorf("%+v at %d for %d gas: have %d, want %d", test.cost, test.price, test.used, have, test.want)
 		}
 	}
 }

@@ -22,10 +22,11 @@ var (
 
 // opPrices is what the GasPriceOracle says at a block.
 type opPrices struct {
-	block  common.Hash
-	fjord  bool
-	prices gas.L1Prices
-	reads  *evm.ReadSet // what it said it by
+	block    common.Hash
+	fjord    bool
+	prices   gas.L1Prices
+	operator gas.OperatorFee
+	reads    *evm.ReadSet // what it said it by
 }
 
 // opReads returns what the oracle read at the block before; at first a guess: both contracts, and the slots in which they
@@ -53,7 +54,7 @@ func opGuess() *evm.ReadSet {
 	return reads
 }
 
-// opCost returns the L1 data fee of a transaction.
+// opCost returns the L1 data fee of a transaction, and the operator fee.
 func (o *Oracle) opCost(ctx context.Context, view *evm.View, tx Transaction) (Cost, error) {
 	p, err := o.opPrices(ctx, view)
 	if err != nil {
@@ -64,7 +65,7 @@ func (o *Oracle) opCost(ctx context.Context, view *evm.View, tx Transaction) (Co
 		return Cost{}, err
 	}
 	if p.fjord {
-		return Cost{Fee: p.prices.Fee(gas.FastLZLength(data) + gas.SignatureBytes)}, nil
+		return Cost{Fee: p.prices.Fee(gas.FastLZLength(data) + gas.SignatureBytes), Operator: p.operator}, nil
 	}
 	var fee uint256.Int
 	err = view.Execute(ctx, evm.RunOptions{}, func(r *evm.Run) error {
@@ -94,24 +95,12 @@ func (o *Oracle) opPrices(ctx context.Context, view *evm.View) (*opPrices, error
 			return err
 		}
 		p.fjord = true
-		var scalar, blobScalar uint256.Int
-		for _, field := range []struct {
-			name string
-			into *uint256.Int
-		}{
-			{"l1BaseFee()", &p.prices.BaseFee},
-			{"blobBaseFee()", &p.prices.BlobBaseFee},
-			{"baseFeeScalar()", &scalar},
-			{"blobBaseFeeScalar()", &blobScalar},
-		} {
-			if *field.into, err = askOracle(r, field.name, nil); err != nil {
-				return err
-			}
+		if p.prices, err = askPrices(r); err != nil {
+			return err
 		}
-		if scalar[0]>>32 != 0 || blobScalar[0]>>32 != 0 || !scalar.IsUint64() || !blobScalar.IsUint64() {
-			return fmt.Errorf("%w: have scalars %s and %s, want 32 bits", ErrNoOracle, scalar.Dec(), blobScalar.Dec())
+		if p.operator, err = askOperatorFee(r); err != nil {
+			return err
 		}
-		p.prices.BaseFeeScalar, p.prices.BlobBaseFeeScalar = uint32(scalar[0]), uint32(blobScalar[0])
 		p.reads = r.ReadSet()
 		return nil
 	})
@@ -120,6 +109,51 @@ func (o *Oracle) opPrices(ctx context.Context, view *evm.View) (*opPrices, error
 	}
 	o.last.Store(p)
 	return p, nil
+}
+
+// askPrices asks the oracle what L1 costs.
+func askPrices(r *evm.Run) (p gas.L1Prices, err error) {
+	var scalar, blobScalar uint256.Int
+	for _, field := range []struct {
+		name string
+		into *uint256.Int
+	}{
+		{"l1BaseFee()", &p.BaseFee},
+		{"blobBaseFee()", &p.BlobBaseFee},
+		{"baseFeeScalar()", &scalar},
+		{"blobBaseFeeScalar()", &blobScalar},
+	} {
+		if *field.into, err = askOracle(r, field.name, nil); err != nil {
+			return p, err
+		}
+	}
+	if scalar[0]>>32 != 0 || blobScalar[0]>>32 != 0 || !scalar.IsUint64() || !blobScalar.IsUint64() {
+		return p, fmt.Errorf("%w: have scalars %s and %s, want 32 bits", ErrNoOracle, scalar.Dec(), blobScalar.Dec())
+	}
+	p.BaseFeeScalar, p.BlobBaseFeeScalar = uint32(scalar[0]), uint32(blobScalar[0])
+	return p, nil
+}
+
+// askOperatorFee asks the oracle for the operator fee of no gas and of a million: it is a line by every upgrade's formula, and both
+// upgrades' scalars are whole for a million. A contract from before Isthmus has no such function; there is no such fee then.
+func askOperatorFee(r *evm.Run) (gas.OperatorFee, error) {
+	const function = "getOperatorFee(uint256)"
+	million := uint256.NewInt(1_000_000).Bytes32()
+	constant, err := askOracle(r, function, make([]byte, 32))
+	switch {
+	case evm.IsStateError(err):
+		return gas.OperatorFee{}, err
+	case err != nil:
+		return gas.OperatorFee{}, nil //nolint:nilerr // the function is not there
+	}
+	whole, err := askOracle(r, function, million[:])
+	if err != nil {
+		return gas.OperatorFee{}, err
+	}
+	if whole.Lt(&constant) {
+		return gas.OperatorFee{}, fmt.Errorf("%w: have an operator fee of %s for a million gas and %s for none", ErrNoOracle, whole.Dec(), constant.Dec())
+	}
+	return gas.OperatorFee{PerMillionGas: *new(uint256.Int).Sub(&whole, &constant), Constant: constant}, nil
 }
 
 // oracleGas is what a call of the oracle may use: before Fjord it counts the bytes one by one.

@@ -18,25 +18,39 @@ import (
 // OPUpgrade is how far an OP stack chain's GasPriceOracle has come.
 type OPUpgrade uint8
 
-// The upgrades that changed how the L1 data fee is computed.
+// The upgrades that changed how the L1 data fee is computed, and those that brought and changed the operator fee.
 const (
 	Bedrock OPUpgrade = iota
 	Ecotone
 	Fjord
+	Isthmus
+	Jovian
 )
 
-// OPStackContracts returns accounts for [Config.Alloc] by which a chain tells L1 data fees as an OP stack chain does: the
-// GasPriceOracle and the L1Block contract, each behind a proxy, with the prices given. The chain itself does not charge
-// them.
-func OPStackContracts(upgrade OPUpgrade, prices gas.L1Prices) (types.GenesisAlloc, error) {
+// OperatorFee are the parameters of an OP stack chain's operator fee.
+type OperatorFee struct {
+	Scalar   uint32 // by gas used, in the upgrade's unit
+	Constant uint64 // wei per transaction
+}
+
+// OPStackContracts returns accounts for [Config.Alloc] by which a chain tells L1 data fees as an OP stack chain does, and since Isthmus
+// the operator fee: the GasPriceOracle and the L1Block contract, each behind a proxy, with the prices given. The chain itself does not
+// charge them.
+func OPStackContracts(upgrade OPUpgrade, prices gas.L1Prices, fee OperatorFee) (types.GenesisAlloc, error) {
 	one, big6 := common.Hash{31: 1}, common.BigToHash(big.NewInt(1_000_000))
-	var flags, scalars common.Hash
-	if upgrade >= Ecotone {
-		flags[31] = 1
+	var flags, scalars, operator common.Hash
+	for at, since := range map[int]OPUpgrade{31: Ecotone, 30: Fjord, 29: Isthmus, 28: Jovian} {
+		if upgrade >= since {
+			flags[at] = 1
+		}
 	}
-	if upgrade >= Fjord {
-		flags[30] = 1
+	oracle, block := "shared/GasPriceOracle.json", "shared/L1Block.json"
+	if upgrade >= Isthmus {
+		oracle, block = "shared/GasPriceOracleIsthmus.json", "shared/L1BlockIsthmus.json"
 	}
+	// operatorFeeConstant uint64, operatorFeeScalar uint32, from the right.
+	binary.BigEndian.PutUint64(operator[24:], fee.Constant)
+	binary.BigEndian.PutUint32(operator[20:], fee.Scalar)
 	// sequenceNumber uint64, blobBaseFeeScalar uint32, baseFeeScalar uint32, from the right.
 	binary.BigEndian.PutUint32(scalars[20:], prices.BlobBaseFeeScalar)
 	binary.BigEndian.PutUint32(scalars[16:], prices.BaseFeeScalar)
@@ -45,10 +59,10 @@ func OPStackContracts(upgrade OPUpgrade, prices gas.L1Prices) (types.GenesisAllo
 		at      string
 		storage map[common.Hash]common.Hash
 	}{
-		"shared/GasPriceOracle.json": {"0x420000000000000000000000000000000000000F", map[common.Hash]common.Hash{{}: flags}},
-		"shared/L1Block.json": {"0x4200000000000000000000000000000000000015", map[common.Hash]common.Hash{
+		oracle: {"0x420000000000000000000000000000000000000F", map[common.Hash]common.Hash{{}: flags}},
+		block: {"0x4200000000000000000000000000000000000015", map[common.Hash]common.Hash{
 			one: prices.BaseFee.Bytes32(), {31: 3}: scalars, {31: 7}: prices.BlobBaseFee.Bytes32(),
-			{31: 5}: {31: 188}, {31: 6}: big6, // l1FeeOverhead and l1FeeScalar, of Bedrock
+			{31: 8}: operator, {31: 5}: {31: 188}, {31: 6}: big6, // l1FeeOverhead and l1FeeScalar, of Bedrock
 		}},
 	} {
 		a, err := artifacts.Load(name)
@@ -132,7 +146,7 @@ func DataFeeContracts(kind datafee.Kind) (types.GenesisAlloc, error) {
 	case datafee.None:
 		return nil, nil
 	case datafee.OPStack:
-		return OPStackContracts(Fjord, HeavyL1Prices())
+		return OPStackContracts(Jovian, HeavyL1Prices(), HeavyOperatorFee())
 	case datafee.Arbitrum:
 		return ArbitrumContracts(10*DefaultBaseFee, DefaultBaseFee)
 	case datafee.Scroll:
@@ -149,6 +163,12 @@ func HeavyL1Prices() gas.L1Prices {
 	prices.BaseFee.SetUint64(1_000 * DefaultBaseFee)
 	prices.BlobBaseFee.SetUint64(100 * DefaultBaseFee)
 	return prices
+}
+
+// HeavyOperatorFee is, by the Jovian upgrade's formula, half of a development chain's base fee for each gas, and as much as 40,000 gas
+// for a transaction.
+func HeavyOperatorFee() OperatorFee {
+	return OperatorFee{Scalar: DefaultBaseFee / 2 / 100, Constant: 40_000 * DefaultBaseFee}
 }
 
 // implementationSlot is where a proxy keeps the address of its code (ERC-1967).

@@ -31,27 +31,32 @@ func (e *Estimator) quote(ep entrypoint.EntryPoint, op *userop.UserOperation) *d
 	return oracle.Quote(tx)
 }
 
-// dataGas returns the cost of the data as gas at the price that the operation will pay, with the margin.
-func (e *Estimator) dataGas(ctx context.Context, head *types.Header, op *userop.UserOperation, quote *datafee.Quote) (uint64, error) {
-	cost, err := quote.Cost(ctx, e.source.View(head))
-	if err != nil {
-		return 0, fmt.Errorf("data fee: %w", err)
+// dataCost learns the cost of the data, and the price at which the operation will pay for it.
+func (s *search) dataCost(ctx context.Context, e *Estimator, head *types.Header, quote *datafee.Quote) error {
+	var err error
+	if s.cost, err = quote.Cost(ctx, e.source.View(head)); err != nil {
+		return fmt.Errorf("data fee: %w", err)
 	}
-	price, err := gas.NextBaseFee(e.source.Config(), head)
-	if err != nil {
-		return 0, err
+	if s.costPrice, err = gas.NextBaseFee(e.source.Config(), head); err != nil {
+		return err
 	}
-	if !op.MaxFeePerGas.IsZero() {
-		price = gas.Fees{MaxFee: op.MaxFeePerGas, MaxPriority: op.MaxPriorityFeePerGas}.EffectivePrice(price)
+	if !s.asked.MaxFeePerGas.IsZero() {
+		s.costPrice = gas.Fees{MaxFee: s.asked.MaxFeePerGas, MaxPriority: s.asked.MaxPriorityFeePerGas}.EffectivePrice(s.costPrice)
 	}
-	if price.IsZero() {
-		price.SetUint64(leastPrice)
+	if s.costPrice.IsZero() {
+		s.costPrice.SetUint64(leastPrice)
 	}
-	units := gas.AddPercent(*uint256.NewInt(cost.At(price)), e.cfg.DataFeeMarginPercent)
+	return nil
+}
+
+// dataGas returns the cost of the data as gas at the price that the operation will pay, with the margin. own is the rest of
+// preVerificationGas; the operator of an OP stack chain takes a fee by that and the limits as they are now.
+func (s *search) dataGas(own uint64) uint64 {
+	units := gas.AddPercent(*uint256.NewInt(s.cost.At(s.costPrice, gas.TransactionGas(&s.op, own))), s.cfg.DataFeeMarginPercent)
 	if !units.IsUint64() {
-		return math.MaxUint64, nil
+		return math.MaxUint64
 	}
-	return units.Uint64(), nil
+	return units.Uint64()
 }
 
 // preVerificationGas is what the operation must offer beside its limits, if validation used that much gas.
@@ -60,7 +65,7 @@ func (s *search) preVerificationGas(used uint64) uint64 {
 	if s.aggregation != nil {
 		own = s.cfg.PreVerification.EstimateAggregated(&s.op, used, *s.aggregation)
 	}
-	sum, carry := bits.Add64(own, s.dataGas, 0)
+	sum, carry := bits.Add64(own, s.dataGas(own), 0)
 	if carry != 0 {
 		return math.MaxUint64
 	}

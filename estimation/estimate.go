@@ -11,7 +11,8 @@
 //     use: 63/64 (EIP-150) and contracts that look at the gas left are accounted for. A limit works if the operation
 //     does the same as with ample gas, down to which inner calls fail;
 //   - an operation with exactly these limits executes: that is tried before they are returned;
-//   - preVerificationGas pays for the data on chains that charge for it ([Config.DataFees]), whatever the signature will be;
+//   - preVerificationGas pays for the data on chains that charge for it ([Config.DataFees]), whatever the signature will be, and for
+//     what an OP stack chain's operator takes of a transaction that uses all of its limits;
 //   - lack of funds never fails an estimation: the payer has what the operation may cost, in the run's state only.
 //
 // It checks no ERC-7562 rule, no fee and no reputation; that is done when the operation is sent.
@@ -163,7 +164,8 @@ type search struct {
 	op    userop.UserOperation
 	bench bench
 
-	dataGas         uint64           // what the data costs, as preVerificationGas
+	cost            datafee.Cost     // of the data on the chain
+	costPrice       uint256.Int      // wei per gas, at which preVerificationGas pays for that
 	verificationGas uint64           // what validation used with ample gas
 	aggregation     *gas.Aggregation // of the account's aggregator; nil: it has none
 	postOp          bool             // the paymaster wants its postOp called
@@ -185,7 +187,7 @@ func (e *Estimator) newSearch(
 	if err != nil {
 		return nil, err
 	}
-	if s.dataGas, err = e.dataGas(ctx, head, asked, quote); err != nil {
+	if err := s.dataCost(ctx, e, head, quote); err != nil {
 		return nil, err
 	}
 	if asked.MaxFeePerGas.IsZero() {

@@ -15,7 +15,6 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/params"
-	"github.com/holiman/uint256"
 )
 
 // onHead looks at what the head says about the key's transactions, if any may be mined or may have left the chain.
@@ -224,10 +223,8 @@ func (p *Payer) settle(e bundlesender.Settle) {
 	if payment, ok := p.sent[e.Attempt]; ok {
 		moved.Amount.SetFromBig(payment.tx.Value())
 	}
-	if receipt != nil && receipt.EffectiveGasPrice != nil {
-		price, _ := uint256.FromBig(receipt.EffectiveGasPrice)
-		moved.Cost = gas.Cost(receipt.GasUsed, *price)
-		moved.Cost.Add(&moved.Cost, &receipt.L1Fee)
+	if receipt != nil {
+		moved.Cost = receipt.Cost()
 	}
 	p.config.Sink(moved)
 }

@@ -43,6 +43,43 @@ func (p L1Prices) Fee(fastLZLength uint64) uint256.Int {
 	return *fee.Div(&fee, uint256.NewInt(fjordScale*fjordScale))
 }
 
+// OperatorFee is what an OP stack chain charges for a transaction since its Isthmus upgrade, beside gas and data. The zero value
+// is no fee.
+type OperatorFee struct {
+	PerMillionGas uint256.Int // wei for 1,000,000 gas used
+	Constant      uint256.Int // wei for a transaction
+}
+
+// jovianFactor is the operatorFeeScalar of the Jovian upgrade in the unit of that of Isthmus, which is wei for 1,000,000 gas: it is in
+// hundreds of wei for one gas.
+const jovianFactor = 100 * 1_000_000
+
+// NewOperatorFee returns the fee by the parameters of the chain's L1Block contract ("Operator Fee" in the specification of Isthmus, and
+// "Fee Formula Update" in that of Jovian):
+//
+//	gasUsed × operatorFeeScalar / 10^6 + operatorFeeConstant    Isthmus
+//	gasUsed × operatorFeeScalar × 100  + operatorFeeConstant    Jovian
+func NewOperatorFee(scalar uint32, constant uint64, jovian bool) OperatorFee {
+	f := OperatorFee{PerMillionGas: *uint256.NewInt(uint64(scalar)), Constant: *uint256.NewInt(constant)}
+	if jovian {
+		f.PerMillionGas.SetUint64(uint64(scalar) * jovianFactor)
+	}
+	return f
+}
+
+// Of returns the fee in wei of a transaction that uses that much gas. It is rounded down, as the chain does, and saturates.
+func (f OperatorFee) Of(gasUsed uint64) uint256.Int {
+	var fee uint256.Int
+	if _, over := fee.MulOverflow(&f.PerMillionGas, uint256.NewInt(gasUsed)); over {
+		return saturated()
+	}
+	fee.Div(&fee, uint256.NewInt(1_000_000))
+	if _, over := fee.AddOverflow(&fee, &f.Constant); over {
+		return saturated()
+	}
+	return fee
+}
+
 // AtPrice returns how much gas at a price pays for a fee beside the gas price, rounded up; it saturates. A price of zero
 // pays for no fee but zero.
 func AtPrice(fee, price uint256.Int) uint64 {

@@ -83,6 +83,12 @@ func VerificationLimits(op *userop.UserOperation) uint64 {
 	return satAdd(op.VerificationGasLimit, op.PaymasterVerificationGasLimit)
 }
 
+// TransactionGas returns the most gas that a transaction uses for op alone, if outside of its limits it uses that much: for what a chain
+// charges by the gas used of a transaction, beside its price. It saturates.
+func TransactionGas(op *userop.UserOperation, outside uint64) uint64 {
+	return satAdd(outside, satAdd(VerificationLimits(op), ExecutionLimits(op)))
+}
+
 // executionPercent is the part of the execution and postOp limits that counts as used (ERC-4337).
 const executionPercent = 10
 

@@ -15,7 +15,6 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/holiman/uint256"
 )
 
 // booksSize is how many mined transactions of ours the memory holds. It must be more than a reorg can take back.
@@ -120,6 +119,7 @@ func (n *Node) entryOf(key common.Address, tx settledTx, receipt *chain.Receipt)
 	e := profit.Entry{
 		Transaction: receipt.TxHash, Block: receipt.BlockNumber.Uint64(), BlockHash: receipt.BlockHash, Signer: key,
 		Kind: profit.Bundle, Operations: tx.operations, GasLimit: tx.gasLimit, GasUsed: receipt.GasUsed, L1Fee: receipt.L1Fee,
+		Cost: receipt.Cost(),
 	}
 	switch {
 	case tx.kind == bundlesender.KindCancellation:
@@ -127,11 +127,6 @@ func (n *Node) entryOf(key common.Address, tx settledTx, receipt *chain.Receipt)
 	case receipt.Status != types.ReceiptStatusSuccessful:
 		e.Kind = profit.Reverted
 	}
-	if receipt.EffectiveGasPrice != nil {
-		price, _ := uint256.FromBig(receipt.EffectiveGasPrice)
-		e.Cost.Mul(price, uint256.NewInt(receipt.GasUsed))
-	}
-	e.Cost.Add(&e.Cost, &e.L1Fee)
 	for _, log := range receipt.Logs {
 		op, err := entrypoint.ParseUserOperationEvent(log)
 		if err != nil || !n.serves(log.Address) {

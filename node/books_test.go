@@ -24,23 +24,23 @@ func operationEvent(ep common.Address, gasUsed int64) *types.Log {
 	return log
 }
 
-// A receipt of 100 gas at 3 wei, and 50 wei for data on another chain.
+// A receipt of 100 gas at 3 wei, 50 wei for data on another chain, and 7 for the chain's operator.
 func TestTheBooksReadReceipts(t *testing.T) {
 	ep := entrypoint.Canonical(userop.V07)
 	n := &Node{config: Config{EntryPoints: []entrypoint.EntryPoint{ep}}}
-	receipt := &chain.Receipt{L1Fee: *uint256.NewInt(50)}
+	receipt := &chain.Receipt{L1Fee: *uint256.NewInt(50), OperatorFee: *uint256.NewInt(7)}
 	receipt.Status, receipt.GasUsed, receipt.EffectiveGasPrice, receipt.BlockNumber = types.ReceiptStatusSuccessful, 100, big.NewInt(3), big.NewInt(7)
 	receipt.Logs = []*types.Log{operationEvent(ep.Address, 200), operationEvent(common.Address{0xee}, 1_000_000), operationEvent(ep.Address, 30)}
 	e := n.entryOf(common.Address{9}, settledTx{kind: bundlesender.KindBundle, operations: 2, gasLimit: 120}, receipt)
-	if e.Kind != profit.Bundle || e.Cost.Uint64() != 350 || e.L1Fee.Uint64() != 50 || e.Earned.Uint64() != 460 || e.ChargedGas != 230 || e.GasLimit != 120 {
-		t.Errorf("have %+v, want 460 wei earned for 230 gas, and 350 paid", e)
+	if e.Kind != profit.Bundle || e.Cost.Uint64() != 357 || e.L1Fee.Uint64() != 50 || e.Earned.Uint64() != 460 || e.ChargedGas != 230 || e.GasLimit != 120 {
+		t.Errorf("have %+v, want 460 wei earned for 230 gas, and 357 paid", e)
 	}
-	if have := e.Profit(); have.Cmp(big.NewInt(110)) != 0 {
-		t.Errorf("have profit %v, want 110", have)
+	if have := e.Profit(); have.Cmp(big.NewInt(103)) != 0 {
+		t.Errorf("have profit %v, want 103", have)
 	}
 	receipt.Status, receipt.Logs = types.ReceiptStatusFailed, nil
-	if e := n.entryOf(common.Address{9}, settledTx{kind: bundlesender.KindBundle}, receipt); e.Kind != profit.Reverted || e.Profit().Cmp(big.NewInt(-350)) != 0 {
-		t.Errorf("reverted: have %v with profit %v, want -350", e.Kind, e.Profit())
+	if e := n.entryOf(common.Address{9}, settledTx{kind: bundlesender.KindBundle}, receipt); e.Kind != profit.Reverted || e.Profit().Cmp(big.NewInt(-357)) != 0 {
+		t.Errorf("reverted: have %v with profit %v, want -357", e.Kind, e.Profit())
 	}
 	if e := n.entryOf(common.Address{9}, settledTx{kind: bundlesender.KindCancellation}, receipt); e.Kind != profit.Cancellation {
 		t.Errorf("cancellation: have %v", e.Kind)

@@ -102,7 +102,7 @@ func (v *validator) ValidateBundle(ctx context.Context, head *types.Header, d pr
 	}
 	answer := &proposer.BundleValidation{
 		BadSignatures: result.BadSignatures, ExecutionGas: result.ExecutionGas, CallGas: result.CallGas, GasUsed: result.GasUsed, Revenue: result.Revenue,
-		DataFee: result.DataCost.Fee, DataGas: result.DataCost.Gas,
+		DataFee: result.DataCost.Of(result.GasUsed), DataGas: result.DataCost.Gas,
 	}
 	for _, op := range result.Ops {
 		answer.Charged = append(answer.Charged, proposer.Charge{Gas: op.ActualGasUsed, Cost: op.ActualGasCost})

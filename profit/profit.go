@@ -44,7 +44,7 @@ type Entry struct {
 	GasUsed  uint64
 	// ChargedGas is the gas that the operations were charged for: the sum of their actualGasUsed.
 	ChargedGas uint64
-	Cost       uint256.Int // wei the signer paid, L1Fee included
+	Cost       uint256.Int // wei the signer paid, L1Fee and an OP stack chain's operator fee included
 	L1Fee      uint256.Int // wei, the part of Cost for data on another chain
 	Earned     uint256.Int // wei: the sum of the operations' actualGasCost
 	// Expected is the profit in wei that was expected when the bundle was sent; nil: unknown, as after a restart.

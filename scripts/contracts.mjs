@@ -190,6 +190,8 @@ const artifacts = {
   'shared/L1Block.json': forge('L1Block'),
   'shared/L1GasPriceOracle.json': scroll('L1GasPriceOracle', 'L2/predeploys'),
   'shared/NodeInterface.json': own('NodeInterface', 'datafee/NodeInterface'),
+  'shared/GasPriceOracleIsthmus.json': own('GasPriceOracleIsthmus', 'datafee/OperatorFee'),
+  'shared/L1BlockIsthmus.json': own('L1BlockIsthmus', 'datafee/OperatorFee'),
   'shared/BLSAggregator.json': own('BLSAggregator', 'bls/BLS'),
   'shared/BLSAccount.json': own('BLSAccount', 'bls/BLS'),
   'shared/BLSAccountFactory.json': own('BLSAccountFactory', 'bls/BLS'),
@@ -343,8 +345,9 @@ ${rows.join('\n')}
   deployment on mainnet; OpenZeppelin's EIP712 computes the domain again where the chain id is another one.
 - \`shared/GasPriceOracle.json\` (1.3.0, the Fjord upgrade's) and \`shared/L1Block.json\` are the OP stack's, for a development
   chain that tells data fees like one. \`shared/L1GasPriceOracle.json\` is Scroll's (up to its Galileo upgrade), for the same, compiled from its package's source
-  with the compiler that the source names. \`shared/NodeInterface.json\` stands for Arbitrum's, which is no contract.
-- \`shared/VerifyingPaymaster.json\`, \`shared/Counter.json\`, \`shared/NodeInterface.json\` and \`shared/BLS*.json\` are compiled from \`contracts/\` with the pinned solc
+  with the compiler that the source names. \`shared/NodeInterface.json\` stands for Arbitrum's, which is no contract,
+  \`shared/GasPriceOracleIsthmus.json\` and \`shared/L1BlockIsthmus.json\` for the OP stack's with operator fees: the package ends before them.
+- \`shared/VerifyingPaymaster.json\`, \`shared/Counter.json\`, \`shared/NodeInterface.json\`, \`shared/*Isthmus.json\` and \`shared/BLS*.json\` are compiled from \`contracts/\` with the pinned solc
   (optimizer 200 runs, evmVersion cancun, no metadata). The v0.6 and v0.7 paymasters come with their packages.
 - \`shared/Multicall3.json\` is viem's build of Multicall3: the same functions as the contract at
   0xcA11bde05977b3631167028862bE2a173976CA11, compiled with other settings.

@@ -28,6 +28,34 @@ func newRollup(t *testing.T, kind datafee.Kind) *fixture {
 	return newFixtureWith(t, validation.Config{DataFees: datafee.New(kind)}, alloc)
 }
 
+// On an OP stack chain since Isthmus, preVerificationGas pays for what the operator takes of a transaction that uses all of the
+// operation's limits.
+func TestTheOperatorMustBePaid(t *testing.T) {
+	f := newRollup(t, datafee.OPStack)
+	op := f.op(f.deployed(userop.V07, 1))
+	op.PreVerificationGas = 5_000_000
+	few, err := f.validate(f.sign(op))
+	if err != nil {
+		t.Fatal(err)
+	}
+	op.CallGasLimit += 1_000_000
+	many, err := f.validate(f.sign(op))
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := gas.NextBaseFee(f.chain.ChainConfig(), f.head())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fee := devchain.HeavyOperatorFee()
+	more := gas.NewOperatorFee(fee.Scalar, 0, true).Of(1_000_000)
+	want := gas.AtPrice(more, *uint256.NewInt(params.GWei + base.Uint64()))
+	// The limit itself is data, and the calldata floor counts a part of it as used.
+	if have := many.DataGas - few.DataGas; have < want*95/100 || have > want+1_000 || want < 100_000 {
+		t.Errorf("a million gas more: have %d gas of preVerificationGas more, want about %d", have, want)
+	}
+}
+
 // An operation must offer preVerificationGas for what its data costs too: by the wei at the price that it pays, or by the
 // gas. It is refused before anything is run, and with a unit less than is enough.
 func TestDataMustBePaidFor(t *testing.T) {
@@ -54,10 +82,11 @@ func TestDataMustBePaidFor(t *testing.T) {
 					t.Fatal(err)
 				}
 				price := *uint256.NewInt(params.GWei + base.Uint64())
-				if want := cost.At(price); res.DataGas < want*95/100 || res.DataGas > want*105/100 || want == 0 { // another beneficiary
+				used := res.VerificationGasUsed + res.PaymasterVerificationGasUsed
+				most := gas.TransactionGas(op, gas.PreVerification{}.Required(op, gas.VerificationLimits(op)))
+				if want := cost.At(price, most); res.DataGas < want*95/100 || res.DataGas > want*105/100 || want == 0 { // another beneficiary
 					t.Errorf("v%s: have %d gas for data, want about %d", v, res.DataGas, want)
 				}
-				used := res.VerificationGasUsed + res.PaymasterVerificationGasUsed
 				least := gas.PreVerification{}.Required(op, used) + res.DataGas
 				for _, offer := range []uint64{least + 700, least - 700} { // the field itself is data
 					op.PreVerificationGas = offer

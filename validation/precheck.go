@@ -25,7 +25,7 @@ type facts struct {
 	paymasterCode  []byte
 	aggregatorCode []byte
 	nextBaseFee    uint256.Int // wei per gas
-	dataGas        uint64      // what the operation's data costs on the chain, in gas that the operation pays for
+	dataGas        uint64      // what the operation's data costs on the chain and its operator takes, in gas that the operation pays for
 }
 
 // Precheck does the checks that need nothing but the operation (ERC-4337, "Bundler behavior upon receiving a

@@ -229,7 +229,8 @@ func (v *Validator) facts(ctx context.Context, view *evm.View, ep entrypoint.Ent
 		return f, err
 	}
 	cost, err := quote.Cost(ctx, view)
-	f.dataGas = cost.At(gas.Fees{MaxFee: op.MaxFeePerGas, MaxPriority: op.MaxPriorityFeePerGas}.EffectivePrice(f.nextBaseFee))
+	price := gas.Fees{MaxFee: op.MaxFeePerGas, MaxPriority: op.MaxPriorityFeePerGas}.EffectivePrice(f.nextBaseFee)
+	f.dataGas = cost.At(price, gas.TransactionGas(op, v.cfg.PreVerification.Required(op, gas.VerificationLimits(op))))
 	return f, err
 }
 

@@ -133,7 +133,7 @@ type validatorSettings struct {
 	MinStakeValue              string `help:"Stake of a staked entity, in wei (MIN_STAKE_VALUE)." default:"1000000000000000000"`
 	MinUnstakeDelay            uint64 `help:"Unstake delay of a staked entity, in seconds (MIN_UNSTAKE_DELAY)." default:"86400"`
 	Tracing                    string `help:"Where operations are simulated: never: in the local EVM; fallback: there until it disagrees with the node, then by debug_traceCall; always: by debug_traceCall." enum:"never,fallback,always" default:"fallback"`
-	DataFees                   string `help:"How the chain charges for a transaction's data beside its gas: none; op-stack: by its GasPriceOracle; arbitrum: by its NodeInterface; scroll: by its L1GasPriceOracle; auto: as is known of the chain id." enum:"auto,none,op-stack,arbitrum,scroll" default:"auto"`
+	DataFees                   string `help:"How the chain charges for a transaction's data beside its gas: none; op-stack: by its GasPriceOracle, its operator fee with it; arbitrum: by its NodeInterface; scroll: by its L1GasPriceOracle; auto: as is known of the chain id." enum:"auto,none,op-stack,arbitrum,scroll" default:"auto"`
 	Unsafe                     bool   `help:"Accept operations that break ERC-7562's rules on opcodes, code, storage and stakes. For chains with a single trusted source of operations."`
 	ExpirySlack                uint64 `help:"An operation must stay valid for so many seconds." default:"30"`
 	ExpiryBlockSlack           uint64 `help:"The same in blocks, for validity in block numbers (v0.9)." default:"3"`
