@@ -25,7 +25,7 @@ help: ## Print this list
 	  /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##@ Run
-.PHONY: demo dev build
+.PHONY: demo dev build operators
 demo: ## Embedded chain, bundler and a load of real operations (ARGS="--ops 50 --json")
 	go run ./cmd/baler demo $(ARGS)
 
@@ -34,6 +34,9 @@ dev: ## The same stack left running, for a client to talk to
 
 build: ## Build bin/baler
 	go build -trimpath -o bin/baler ./cmd/baler
+
+operators: ## Build bin/operators/baler: without the embedded chain, two thirds of the size, for whoever runs `baler node`
+	go build -trimpath -tags=nodev -o bin/operators/baler ./cmd/baler
 
 ##@ Test
 .PHONY: test deps vet unit race fuzz clients conformance faults fleet scale soak
@@ -106,7 +109,7 @@ bench: bench-programs ## The whole program under load, beside Alto with PEERS=1 
 report: bench-programs ## Measure what docs/benchmarks.md shows of load and growth, and write its tables and plots (12 minutes with PEERS=1)
 	bin/bench report $(if $(PEERS),--alto test/bench/alto) $(ARGS)
 
-bench-programs: build
+bench-programs: operators
 	go build -o bin/bench ./test/bench
 	$(if $(PEERS),cd test/bench/alto && npm ci --no-audit --no-fund --loglevel=error)
 
@@ -114,9 +117,10 @@ gobench: ## Go benchmarks with allocations (BENCH=Validate for some)
 	go test -run='^$$' -bench='$(BENCH)' -benchmem ./...
 
 ##@ Check and change the code
-.PHONY: lint golangci tidy-check deadcode fmt contracts contracts-check vendor vendor-check proto proto-check
+.PHONY: lint golangci operators-check tidy-check deadcode fmt contracts contracts-check vendor vendor-check proto proto-check
 lint: ## Everything a reviewer should not have to look for
 	@$(MAKE) golangci
+	@$(MAKE) operators-check
 	@$(MAKE) tidy-check
 	@$(MAKE) deadcode
 	@$(MAKE) contracts-check
@@ -126,6 +130,9 @@ lint: ## Everything a reviewer should not have to look for
 
 golangci: ## golangci-lint with .golangci.yml
 	$(TOOL) golangci-lint run ./...
+
+operators-check: ## The operators' build compiles, and has nothing that only the whole one uses
+	$(TOOL) golangci-lint run --build-tags=nodev --tests=false ./cmd/baler/...
 
 tidy-check: ## go.mod, go.sum and tools/ hold exactly what is used
 	go mod tidy -diff

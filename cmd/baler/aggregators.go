@@ -8,7 +8,6 @@ import (
 
 	"baler/aggregator"
 	"baler/chain"
-	"baler/devchain"
 	"baler/entrypoint"
 	"baler/gas"
 	"baler/node"
@@ -84,14 +83,5 @@ func (s aggregatorSettings) parse(text string, chainID uint64, entryPoints []ent
 		return aggregator.NewContract(address, version, cost, client), nil
 	default:
 		return nil, fmt.Errorf("have kind %q with %d parts, want %s with 3 or %s with 6", kind, len(parts), aggregatorBLS, aggregatorContract)
-	}
-}
-
-// ofDevelopment serves the aggregators that the development chain has.
-func (s *aggregatorSettings) ofDevelopment(contracts devchain.Contracts, entryPoints []entrypoint.EntryPoint) {
-	for _, ep := range entryPoints {
-		if address, ok := contracts.BLSAggregators[ep.Version]; ok {
-			s.Aggregator = append(s.Aggregator, fmt.Sprintf("%s:%s:%s", ep.Version, aggregatorBLS, address))
-		}
 	}
 }

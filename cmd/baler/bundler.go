@@ -163,12 +163,6 @@ func (b *bundler) wait() error {
 	return err
 }
 
-// close stops the bundler and waits for it.
-func (b *bundler) close() error {
-	b.stop()
-	return b.wait()
-}
-
 // nodeSettings say where the chain's nodes are.
 type nodeSettings struct {
 	NodeHTTP              []string      `help:"URLs of the node's JSON-RPC over HTTP. Of several, requests go to one that has the newest block and answers soon, and to another if it does not." name:"node-http" placeholder:"URL" secret:""`

@@ -188,15 +188,6 @@ func checkSecrets(path string, flags []*kong.Flag, values map[string]any) error 
 	return nil
 }
 
-// parseConfig reads the settings of a file without sections.
-func parseConfig(text string, used, known []string) (map[string]any, error) {
-	config, err := readConfig(text)
-	if err != nil {
-		return nil, err
-	}
-	return config.settings("", used, known)
-}
-
 // namedSettings returns settings by flag name. One file may serve several commands, so a key that only another command
 // knows is accepted and not used.
 func namedSettings(raw map[string]any, used, known []string) (map[string]any, error) {

@@ -46,3 +46,12 @@ func TestBadConfigFilesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// parseConfig reads the settings of a file without sections.
+func parseConfig(text string, used, known []string) (map[string]any, error) {
+	config, err := readConfig(text)
+	if err != nil {
+		return nil, err
+	}
+	return config.settings("", used, known)
+}

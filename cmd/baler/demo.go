@@ -1,8 +1,9 @@
+//go:build !nodev
+
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,8 +11,6 @@ import (
 
 	"baler/devchain"
 	"baler/load"
-
-	"github.com/schollz/progressbar/v3"
 )
 
 // demoCommand runs the whole way of a user operation on an embedded chain.
@@ -25,8 +24,13 @@ type demoCommand struct {
 	bundlerSettings
 }
 
-// errNotAllIncluded is the demo's failure.
-var errNotAllIncluded = errors.New("not every operation was included")
+// Help is shown with the flags.
+func (*demoCommand) Help() string {
+	return `Examples:
+  baler demo
+  baler demo --ops 500 --accounts 40 --num-signers 4
+  baler demo --json | jq .totals`
+}
 
 // Run starts the stack, sends the load through the bundler's public JSON-RPC, and prints the report.
 func (c *demoCommand) Run(ctx context.Context, out console) error {
@@ -85,26 +89,4 @@ func (c *demoCommand) load(stack *stack, out console) load.Config {
 		})
 	}
 	return config
-}
-
-// progress draws a bar of included operations while the load runs, on a terminal only.
-func progress(ops int, out console, quiet bool) func(load.Progress) {
-	if quiet || !isTerminal(out.err) {
-		return nil
-	}
-	bar := progressbar.NewOptions(ops, progressbar.OptionSetWriter(out.err), progressbar.OptionShowCount(),
-		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(40), progressbar.OptionSetDescription(string(load.Preparing)))
-	return func(p load.Progress) {
-		bar.Describe(fmt.Sprintf("%s: %d accepted", p.Stage, p.Accepted))
-		_ = bar.Set(p.Included)
-	}
-}
-
-func printReport(report *load.Report, asJSON bool, out console) error {
-	if asJSON {
-		encoder := json.NewEncoder(out.out)
-		encoder.SetIndent("", "  ")
-		return encoder.Encode(report)
-	}
-	return report.WriteTable(out.out)
 }

@@ -117,7 +117,11 @@ func TestTheBuilderGetsWhatItNeeds(t *testing.T) {
 {{end}}{{range .CgoFiles}}{{$d}}/{{.}}
 {{end}}{{range .EmbedFiles}}{{$d}}/{{.}}
 {{end}}{{end}}{{end}}`
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", format, ".").Output()
+	tags := regexp.MustCompile(`-tags=\S+`).FindString(deployFile(t, "Dockerfile"))
+	if !strings.Contains(tags, "nodev") {
+		t.Errorf("the image is built with %q, want it without the embedded chain", tags)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "list", tags, "-deps", "-f", format, ".").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

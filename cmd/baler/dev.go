@@ -1,3 +1,5 @@
+//go:build !nodev
+
 package main
 
 import (
@@ -34,6 +36,17 @@ type devCommand struct {
 
 	entryPointSettings
 	bundlerSettings
+}
+
+// Help is shown with the flags.
+func (*devCommand) Help() string {
+	return `Starts a chain in this process with every EntryPoint, account factories and paymasters, and a bundler on it. It prints URLs, funded
+keys and a curl to try. Nothing is kept when it ends.
+
+Examples:
+  baler dev
+  baler dev --block-time 200ms --num-signers 4
+  baler dev --rpc-addr 127.0.0.1:0 --node-addr 127.0.0.1:0 --ready-file ready.json    free ports, told in a file`
 }
 
 // signerKeys is how many of the chain's funded keys may be bundle senders; the others are the user's.
@@ -124,6 +137,12 @@ func startStack(ctx context.Context, s stackSettings, out console, log *slog.Log
 	}
 	st.bundler, err = startBundler(ctx, s.bundler, st.client, st.heads, st.entryPoints, keys, node.Funding{}, kept{}, out, log)
 	return st, err
+}
+
+// close stops the bundler and waits for it.
+func (b *bundler) close() error {
+	b.stop()
+	return b.wait()
 }
 
 // sampleOps is how many operations are ready to be sent by hand.

@@ -146,25 +146,6 @@ Examples:
 }
 
 // Help is shown with the flags.
-func (*devCommand) Help() string {
-	return `Starts a chain in this process with every EntryPoint, account factories and paymasters, and a bundler on it. It prints URLs, funded
-keys and a curl to try. Nothing is kept when it ends.
-
-Examples:
-  baler dev
-  baler dev --block-time 200ms --num-signers 4
-  baler dev --rpc-addr 127.0.0.1:0 --node-addr 127.0.0.1:0 --ready-file ready.json    free ports, told in a file`
-}
-
-// Help is shown with the flags.
-func (*demoCommand) Help() string {
-	return `Examples:
-  baler demo
-  baler demo --ops 500 --accounts 40 --num-signers 4
-  baler demo --json | jq .totals`
-}
-
-// Help is shown with the flags.
 func (*loadCommand) Help() string {
 	return `Knows nothing but URLs: any ERC-4337 bundler can be loaded.
 

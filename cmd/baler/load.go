@@ -3,18 +3,22 @@ package main
 import (
 	"context"
 	"crypto/ecdsa"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
-	"baler/devchain"
 	"baler/entrypoint"
 	"baler/load"
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/schollz/progressbar/v3"
 )
+
+// errNotAllIncluded is the demo's failure.
+var errNotAllIncluded = errors.New("not every operation was included")
 
 // loadCommand is the demo's load on its own, for any bundler.
 type loadCommand struct {
@@ -75,11 +79,9 @@ func (c *loadCommand) config(out console) (load.Config, error) {
 		return config, err
 	}
 	if c.Factory == "" {
-		contracts, err := devchain.DefaultContracts()
-		if err != nil {
+		if target.Factory, err = developmentFactory(target.EntryPoint.Version); err != nil {
 			return config, err
 		}
-		target.Factory = contracts.AccountFactories[target.EntryPoint.Version]
 	}
 	if target.Paymaster, err = optionalAddress("--paymaster", c.Paymaster); err != nil {
 		return config, err
@@ -89,11 +91,13 @@ func (c *loadCommand) config(out console) (load.Config, error) {
 			return config, err
 		}
 	}
-	config.FundingKey = devchain.Key(signerKeys)
-	if c.FundingKey != "" {
-		if config.FundingKey, err = privateKey("--funding_key", c.FundingKey); err != nil {
-			return config, err
-		}
+	if c.FundingKey == "" {
+		config.FundingKey, err = developmentFundingKey()
+	} else {
+		config.FundingKey, err = privateKey("--funding_key", c.FundingKey)
+	}
+	if err != nil {
+		return config, err
 	}
 	config.Targets = []load.Target{target}
 	return config, nil
@@ -117,4 +121,26 @@ func privateKey(flag, text string) (*ecdsa.PrivateKey, error) {
 		return nil, badSetting("%s: not a 32-byte secp256k1 private key in hex", flag)
 	}
 	return key, nil
+}
+
+// progress draws a bar of included operations while the load runs, on a terminal only.
+func progress(ops int, out console, quiet bool) func(load.Progress) {
+	if quiet || !isTerminal(out.err) {
+		return nil
+	}
+	bar := progressbar.NewOptions(ops, progressbar.OptionSetWriter(out.err), progressbar.OptionShowCount(),
+		progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(40), progressbar.OptionSetDescription(string(load.Preparing)))
+	return func(p load.Progress) {
+		bar.Describe(fmt.Sprintf("%s: %d accepted", p.Stage, p.Accepted))
+		_ = bar.Set(p.Included)
+	}
+}
+
+func printReport(report *load.Report, asJSON bool, out console) error {
+	if asJSON {
+		encoder := json.NewEncoder(out.out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(report)
+	}
+	return report.WriteTable(out.out)
 }

@@ -35,9 +35,6 @@ type adminSettings struct {
 	fallback string `kong:"-"` // address that is used if AdminAddr is taken; empty: none
 }
 
-// usualOperators is where the commands for operators look for a bundler, and where one for development has its page.
-const usualOperators = "127.0.0.1:3001"
-
 // minTokenLength is the least length of a token that nobody guesses.
 const minTokenLength = 16
 
@@ -135,14 +132,4 @@ func (s adminSettings) url(listener net.Listener) string {
 		return "https://" + listener.Addr().String()
 	}
 	return "http://" + listener.Addr().String()
-}
-
-// forDevelopment turns the operators' server on, with a token of its own if none is given.
-func (s *adminSettings) forDevelopment() {
-	if s.AdminAddr == "" {
-		s.AdminAddr, s.fallback = usualOperators, "127.0.0.1:0"
-	}
-	if s.AdminToken == "" {
-		s.AdminToken = edge.RandomToken()
-	}
 }

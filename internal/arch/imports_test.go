@@ -97,6 +97,21 @@ func TestDevchainIsReachedOnlyFromTheCommandAndFromTests(t *testing.T) {
 	}
 }
 
+// What the operators' build leaves out is all that only a chain of one's own needs.
+func TestTheOperatorsBuildLinksNoChain(t *testing.T) {
+	whole, operators := linked(t), linked(t, "-tags=nodev")
+	for _, pattern := range notForOperators() {
+		with := slices.IndexFunc(whole, func(path string) bool { return matches(pattern, path) })
+		without := slices.IndexFunc(operators, func(path string) bool { return matches(pattern, path) })
+		if with < 0 {
+			t.Errorf("the whole program does not link %s either: the rule is about nothing", pattern)
+		}
+		if without >= 0 {
+			t.Errorf("the operators' build links %s: files of cmd/baler that need the embedded chain begin with //go:build !nodev", operators[without])
+		}
+	}
+}
+
 func TestMatchesTellsAPackageFromOneThatBeginsAlike(t *testing.T) {
 	for _, c := range []struct {
 		pattern, path string

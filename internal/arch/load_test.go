@@ -62,6 +62,16 @@ var list = sync.OnceValues(func() ([]pkg, error) {
 	}
 })
 
+// linked returns the import paths of all packages of the program, as it is built with the flags.
+func linked(t *testing.T, flags ...string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"list", "-deps"}, flags, []string{module + "/cmd/baler"})...).Output()
+	if err != nil {
+		t.Fatal(explain(err))
+	}
+	return strings.Fields(string(out))
+}
+
 // explain adds what go printed to the error.
 func explain(err error) error {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {

@@ -83,6 +83,15 @@ func clockReads() []string {
 // devchainUsers may import devchain outside tests: it links a whole geth, which the bundler itself must not need.
 func devchainUsers() []string { return []string{"cmd/baler", "test/bench"} }
 
+// notForOperators are packages that builds with the tag nodev do not link.
+func notForOperators() []string {
+	const geth = "github.com/ethereum/go-ethereum/"
+	return []string{
+		module + "/devchain/...", geth + "node/...", geth + "eth/...", geth + "p2p", geth + "core/txpool/...", geth + "miner/...",
+		"github.com/cockroachdb/pebble/...", "github.com/syndtr/goleveldb/...",
+	}
+}
+
 // rooms are the folders of the layout; the ones without code yet say so in their package comment.
 func rooms() []string {
 	return []string{

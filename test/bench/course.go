@@ -26,6 +26,11 @@ type course struct {
 
 // withCourse runs what uses a course, and takes it away again.
 func withCourse(ctx context.Context, p *programs, heavily bool, use func(*course) error) (err error) {
+	remove, err := p.installed()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, remove()) }()
 	say("starting the chain, and creating %d accounts", p.Accounts)
 	c := &course{settle: p.Settle}
 	if c.node, c.ready, err = startChain(ctx, p.BlockTime); err != nil {

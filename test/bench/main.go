@@ -32,7 +32,7 @@ type cli struct {
 
 // programs are what is measured, and with what.
 type programs struct {
-	Baler      string        `help:"Baler's binary." default:"bin/baler" placeholder:"FILE"`
+	Baler      string        `help:"Baler's binary." default:"bin/operators/baler" placeholder:"FILE"`
 	BalerFlags []string      `help:"Further flags for baler node." placeholder:"FLAG" sep:"none"`
 	Alto       string        `help:"Folder in which npm has installed Alto; empty: Baler alone." placeholder:"DIR"`
 	Accounts   int           `help:"Accounts that send, one operation in flight each." default:"2500"`
@@ -86,8 +86,13 @@ func (c *runCommand) Run(ctx context.Context) error {
 	if most := slices.Max(c.Signers); most > mostKeys || slices.Min(c.Signers) < 1 {
 		return fmt.Errorf("--signers: have %v, want 1 to %d each", c.Signers, mostKeys)
 	}
+	build, err := c.build()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stdout, build)
 	var all []figures
-	err := withCourse(ctx, &c.programs, c.Workload == heavy, func(course *course) (err error) {
+	err = withCourse(ctx, &c.programs, c.Workload == heavy, func(course *course) (err error) {
 		all, err = course.measureAll(ctx, c.runs())
 		return err
 	})

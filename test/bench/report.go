@@ -175,8 +175,12 @@ func (c *reportCommand) preamble(out io.Writer, name string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s; %s. Blocks of 60 M gas each %s, %d accounts; each phase sends for %s and waits %s at most.\n",
-		time.Now().UTC().Format("2006-01-02 15:04 UTC"), machine, c.BlockTime, c.Accounts, c.Duration, c.Settle)
+	build, err := c.build()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%s; %s. %s. Blocks of 60 M gas each %s, %d accounts; each phase sends for %s and waits %s at most.\n",
+		time.Now().UTC().Format("2006-01-02 15:04 UTC"), machine, build, c.BlockTime, c.Accounts, c.Duration, c.Settle)
 	return nil
 }
 
