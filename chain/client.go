@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -138,16 +139,19 @@ func (c *Client) clean(method string, err error) error {
 	if urlError, ok := errors.AsType[*url.Error](err); ok {
 		err = urlError.Err
 	}
+	status := 0
 	if httpError, ok := errors.AsType[rpc.HTTPError](err); ok {
-		err = fmt.Errorf("HTTP status %d", httpError.StatusCode)
+		status = httpError.StatusCode
+		err = fmt.Errorf("HTTP status %d", status)
 	}
-	return &NodeError{Origin: c.origin, Method: method, err: err}
+	return &NodeError{Origin: c.origin, Method: method, Status: status, err: err}
 }
 
 // NodeError is a failed request to a node. Unwrap gives the node's own rpc.Error where it answered one.
 type NodeError struct {
 	Origin string
 	Method string
+	Status int // of HTTP, where that is what went wrong; else 0
 	err    error
 }
 
@@ -163,4 +167,25 @@ func (e *NodeError) Unwrap() error { return e.err }
 func Answered(err error) bool {
 	_, ok := errors.AsType[rpc.Error](err)
 	return ok
+}
+
+// Misdirected reports whether a request came to somebody who will not serve it later either, by the HTTP status: the URL is no node's, or
+// lacks a key. Of the errors of several endpoints all must say so.
+func Misdirected(err error) bool {
+	if failed, ok := err.(*NodeError); ok { //nolint:errorlint // the tree of errors is walked here
+		switch failed.Status {
+		case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed:
+			return true
+		default:
+			return false
+		}
+	}
+	switch wrapping := err.(type) { //nolint:errorlint // the tree of errors is walked here
+	case interface{ Unwrap() error }:
+		return Misdirected(wrapping.Unwrap())
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(wrapping.Unwrap(), func(err error) bool { return !Misdirected(err) })
+	default:
+		return false
+	}
 }

@@ -1,6 +1,8 @@
 package chain
 
 import (
+	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"net/http"
@@ -117,5 +119,29 @@ func TestPriorityFeeIsTheMedianOfWhatTheMarketPaid(t *testing.T) {
 			t.Errorf("%s: have %v (%v), want %d", name, fee.Dec(), err, test.want)
 		}
 		server.Close()
+	}
+}
+
+// An HTTP status that will be the same later is told from one that passes; of several endpoints all must have one.
+func TestMisdirectedRequests(t *testing.T) {
+	failed := func(status int) error {
+		return &NodeError{Origin: "http://x", Method: "m", Status: status, err: errors.New("x")}
+	}
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{errors.New("refused"), false},
+		{failed(0), false},
+		{failed(503), false},
+		{failed(429), false},
+		{fmt.Errorf("asked: %w", failed(404)), true},
+		{errors.Join(failed(404), failed(401)), true},
+		{fmt.Errorf("none: %w", errors.Join(failed(404), failed(503))), false},
+	} {
+		if have := Misdirected(test.err); have != test.want {
+			t.Errorf("%v: have %t, want %t", test.err, have, test.want)
+		}
 	}
 }

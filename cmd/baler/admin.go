@@ -86,7 +86,7 @@ func (s treasurySettings) open(ctx context.Context, look bool, out console) (*tr
 func (t *treasury) describe(ctx context.Context, out console) error {
 	chainID, err := t.client.ChainID(ctx)
 	if err != nil {
-		return badSetting("--node_http: %w", err)
+		return noAnswer("--node_http", err)
 	}
 	log := t.Log.logger(out)
 	//nolint:contextcheck // an event carries no context
@@ -106,10 +106,10 @@ func (t *treasury) describe(ctx context.Context, out console) error {
 		return err
 	}
 	if t.config.Rules, err = evm.DetectChainConfig(ctx, t.client, chainID); err != nil {
-		return badSetting("--node_http: %w", err)
+		return noAnswer("--node_http", err)
 	}
 	if err := t.client.CallContext(ctx, &t.head, "eth_getBlockByNumber", "latest", false); err != nil || t.head == nil {
-		return badSetting("--node_http: the latest block: %w", errors.Join(err, errors.New("none")))
+		return noAnswer("--node_http: the latest block", errors.Join(err, errors.New("none")))
 	}
 	return nil
 }

@@ -35,8 +35,18 @@ type bundler struct {
 	stop         context.CancelFunc
 }
 
-// errNoAnswer says that the node did not tell what a bundler has to know before it serves.
+// errNoAnswer says that the node did not tell what a bundler has to know before it serves. It is no setting's fault: a node that is
+// away comes back.
 var errNoAnswer = errors.New("the node has no answer")
+
+// noAnswer is the error of a node that was asked for what a start needs. A URL that is none or nobody's who serves it, and nodes of
+// different chains, are wrong settings.
+func noAnswer(flag string, err error) error {
+	if errors.Is(err, chain.ErrURL) || errors.Is(err, chain.ErrOtherChain) || chain.Misdirected(err) {
+		return badSetting("%s: %w", flag, err)
+	}
+	return fmt.Errorf("%s: %w: %w", flag, errNoAnswer, err)
+}
 
 // startBundler wires a bundler to a node and returns when it serves. client and heads stay the caller's.
 func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.Client, entryPoints []entrypoint.EntryPoint,
@@ -44,7 +54,7 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 ) (*bundler, error) {
 	chainID, err := client.ChainID(ctx)
 	if err != nil {
-		return nil, badSetting("--node_http: %w: %w", errNoAnswer, err)
+		return nil, noAnswer("--node_http", err)
 	}
 	if keep.keys == nil {
 		if keys, err = s.Senders.choose(keys); err != nil {
@@ -71,7 +81,7 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 	sink = keep.role.observe(sink)
 	client.OnRequest(nodeAsked(sink))
 	if config.Rules, err = evm.DetectChainConfig(ctx, client, chainID); err != nil {
-		return nil, badSetting("--node_http: %w: %w", errNoAnswer, err)
+		return nil, noAnswer("--node_http", err)
 	}
 	if err := s.Aggregator.serve(&config, entryPoints, client); err != nil {
 		return nil, err
@@ -191,7 +201,7 @@ func (s nodeSettings) dial(ctx context.Context, log *slog.Logger) (client, heads
 		RequestsPerSecond: s.NodeRequestsPerSecond, Concurrent: s.NodeConcurrent, Patience: s.NodePatience, Log: log,
 	})
 	if err != nil {
-		return nil, nil, badSetting("--node_http: %w", err)
+		return nil, nil, noAnswer("--node_http", err)
 	}
 	return client, nil, nil
 }
@@ -199,14 +209,14 @@ func (s nodeSettings) dial(ctx context.Context, log *slog.Logger) (client, heads
 // dialNode connects to the node's HTTP endpoint, and to its WebSocket endpoint if there is one.
 func dialNode(ctx context.Context, httpURL, wsURL string) (client, heads *chain.Client, err error) {
 	if client, err = chain.Dial(ctx, httpURL, 0); err != nil {
-		return nil, nil, badSetting("--node_http: %w", err)
+		return nil, nil, noAnswer("--node_http", err)
 	}
 	if wsURL == "" {
 		return client, nil, nil
 	}
 	if heads, err = chain.Dial(ctx, wsURL, 0); err != nil {
 		client.Close()
-		return nil, nil, badSetting("--node_ws: %w", err)
+		return nil, nil, noAnswer("--node_ws", err)
 	}
 	return client, heads, nil
 }

@@ -84,7 +84,7 @@ func (c *configCheckCommand) Run(ctx context.Context, out console) error {
 			defer heads.Close()
 		}
 		if chainID, err = client.ChainID(ctx); err != nil {
-			return badSetting("--node_http: %w", err)
+			return noAnswer("--node_http", err)
 		}
 		if entryPoints, err = c.deployed(ctx, client); err != nil {
 			return err

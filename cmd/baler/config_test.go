@@ -88,7 +88,7 @@ func TestConfigCheckLooksAtAllThatAStartWould(t *testing.T) {
 		want string
 	}{
 		"sound":                      {sound, exitOK, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"},
-		"nobody at the URL":          {[]string{"--node_http=http://127.0.0.1:1", "--signer_private_keys=" + testKey}, exitSettings, "--node_http"},
+		"nobody at the URL":          {[]string{"--node_http=http://127.0.0.1:1", "--signer_private_keys=" + testKey}, exitFailed, "--node_http: the node has no answer"},
 		"no key":                     {sound[:1], exitSettings, "--signer_private_keys"},
 		"offline":                    {[]string{"--offline"}, exitOK, "Not looked at"},
 		"offline, a wrong setting":   {[]string{"--offline", "--min_stake_value=1.5"}, exitSettings, "--min_stake_value"},

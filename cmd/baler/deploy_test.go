@@ -161,9 +161,9 @@ func probed(t *testing.T) func(path string) bool {
 			t.Error(err)
 		}
 	})
-	waiting := edge.NewServer(edge.Config{Logger: slog.New(slog.DiscardHandler)})
-	waits(waiting, new(atomic.Value))
-	standing := httptest.NewServer(waiting)
+	standsBy := edge.NewServer(edge.Config{Logger: slog.New(slog.DiscardHandler)})
+	waiting{}.mount(standsBy, new(atomic.Value))
+	standing := httptest.NewServer(standsBy)
 	t.Cleanup(standing.Close)
 	return func(path string) bool {
 		for _, url := range []string{"http://" + listener.Addr().String(), standing.URL} {

@@ -164,10 +164,10 @@ func TestAChainThatCannotRunEndsTheOthersAndIsNamed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broken := privateFile(t, strings.ReplaceAll(string(text), two.HTTPURL(), "http://127.0.0.1:1"))
+	broken := privateFile(t, strings.ReplaceAll(string(text), two.HTTPURL(), two.HTTPURL()+"/nothing"))
 	p := startProgram(t, nil, "node", "--config", broken)
 	if code := p.wait(t); code != exitSettings || !strings.Contains(p.stderr.String(), "chain second: --node_http") {
-		t.Errorf("have exit code %d and %s, want that the second chain's node is not there", code, p.stderr.String())
+		t.Errorf("have exit code %d and %s, want that the second chain has no node at its URL", code, p.stderr.String())
 	}
 }
 

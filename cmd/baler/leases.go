@@ -93,11 +93,11 @@ type kept struct {
 func metaOf(ctx context.Context, client *chain.Client) (store.Meta, error) {
 	chainID, err := client.ChainID(ctx)
 	if err != nil {
-		return store.Meta{}, badSetting("--node_http: %w", err)
+		return store.Meta{}, noAnswer("--node_http", err)
 	}
 	genesis, err := client.Genesis(ctx)
 	if err != nil {
-		return store.Meta{}, badSetting("--node_http: %w", err)
+		return store.Meta{}, noAnswer("--node_http", err)
 	}
 	return store.Meta{ChainID: chainID, Fingerprint: genesis}, nil
 }

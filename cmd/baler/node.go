@@ -50,42 +50,39 @@ func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console
 		return err
 	}
 	log := c.Log.logger(out)
-	client, heads, err := c.dial(ctx, log)
+	at, err := reach(ctx, c.nodeSettings, c.entryPointSettings, c.RPC.probes, log)
 	if err != nil {
-		return err
+		return stopped(ctx, err)
 	}
-	defer client.Close()
-	if heads != nil {
-		defer heads.Close()
-	}
-	entryPoints, err := c.deployed(ctx, client)
-	if err != nil {
-		return err
-	}
-	meta, err := metaOf(ctx, client)
-	if err != nil {
-		return err
-	}
+	defer at.close()
 	if redis != nil {
-		keep.keys = c.Leases.holder(ctx, redis, meta, log)
+		keep.keys = c.Leases.holder(ctx, redis, at.meta, log)
 		keep.checks = append(keep.checks, c.Leases.check(redis))
 	}
 	life := func(keep kept) error {
-		b, err := startBundler(ctx, c.bundlerSettings, client, heads, entryPoints, keys, funds, keep, out, log)
+		b, err := startBundler(ctx, c.bundlerSettings, at.client, at.heads, at.entryPoints, keys, funds, keep, out, log)
 		if err != nil {
 			return err
 		}
 		b.watchReload(signals, out, parsed, c.reload, keys, log)
-		log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", client.Origin(), "senders", len(keys), "entry_points", len(entryPoints))
+		log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", at.client.Origin(), "senders", len(keys), "entry_points", len(at.entryPoints))
 		return b.wait()
 	}
 	if c.Store == storeRedis {
-		return c.Leases.standBy(ctx, redis, meta, log, keep, c.RPC.probes, life)
+		return c.Leases.standBy(ctx, redis, at.meta, log, keep, c.RPC.probes, life)
 	}
-	if keep.store, err = c.open(meta); err != nil {
+	if keep.store, err = c.open(at.meta); err != nil {
 		return err
 	}
 	return errors.Join(life(keep), keep.store.Close())
+}
+
+// stopped is the error of a start that came to nothing: none, if it was told to stop before its node was there.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }
 
 // keeps refuses a store that the settings do not say enough of.

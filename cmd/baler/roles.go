@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"baler/chain"
-	"baler/edge"
 	"baler/entrypoint"
 	"baler/node"
 	"baler/remote"
@@ -93,7 +92,21 @@ type reached struct {
 	meta          store.Meta
 }
 
-func reach(ctx context.Context, at nodeSettings, eps entryPointSettings, log *slog.Logger) (r reached, err error) {
+// nodePause is the time between two looks for a node that is away when the process begins.
+const nodePause = time.Second
+
+// reach reaches the chain. A node that is away is waited for: that it cannot be reached now is not a setting's fault. The error is the
+// context's, or a setting's.
+func reach(ctx context.Context, at nodeSettings, eps entryPointSettings, probes probesAt, log *slog.Logger) (r reached, err error) {
+	trying := func() (err error) {
+		r, err = reachOnce(ctx, at, eps, log)
+		return err
+	}
+	waits := waiting{status: "waits for the node: ", message: "this process waits for its node", pause: nodePause}
+	return r, waits.until(ctx, trying, func(err error) bool { return ctx.Err() == nil && errors.Is(err, errNoAnswer) }, probes, log)
+}
+
+func reachOnce(ctx context.Context, at nodeSettings, eps entryPointSettings, log *slog.Logger) (r reached, err error) {
 	if r.client, r.heads, err = at.dial(ctx, log); err != nil {
 		return r, err
 	}
@@ -142,15 +155,15 @@ func (c *poolCommand) Run(ctx context.Context, parsed *kong.Context, out console
 		return err
 	}
 	log := s.Log.logger(out)
-	at, err := reach(ctx, c.nodeSettings, c.entryPointSettings, log)
-	if err != nil {
-		return err
-	}
-	defer at.close()
 	served, err := remote.NewServer(remote.ServerConfig{Security: security, Logger: log})
 	if err != nil {
 		return badSetting("--remote_token, --remote_tls_cert, --remote_tls_key, --remote_tls_ca: %w", err)
 	}
+	at, err := reach(ctx, c.nodeSettings, c.entryPointSettings, c.Admin.server, log)
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	defer at.close()
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
 	if err != nil {
 		return badSetting("--listen: %w", err)
@@ -182,17 +195,12 @@ func (c *poolCommand) Run(ctx context.Context, parsed *kong.Context, out console
 // live lives the pool's life: once, with a store of its own, or whenever the pool in Redis is this process's.
 func (c *poolCommand) live(ctx context.Context, leases leaseSettings, shared redis.UniversalClient, meta store.Meta, keep kept, log *slog.Logger, life func(kept) error) (err error) {
 	if c.Store == storeRedis {
-		return leases.standBy(ctx, shared, meta, log, keep, c.probes, life)
+		return leases.standBy(ctx, shared, meta, log, keep, c.Admin.server, life)
 	}
 	if keep.store, err = c.open(meta); err != nil {
 		return err
 	}
 	return errors.Join(life(keep), keep.store.Close())
-}
-
-// probes are on the operators' port.
-func (c *poolCommand) probes(ctx context.Context, log *slog.Logger) (*edge.Server, net.Listener, error) {
-	return c.Admin.server(ctx, log)
 }
 
 // Run runs until the context ends.
@@ -208,7 +216,7 @@ func (c *rpcCommand) Run(ctx context.Context, parsed *kong.Context, out console)
 		return err
 	}
 	s.Chain, s.Validation, s.Aggregator, s.RPC, s.Admin, s.Log, s.Traces = c.Chain, c.Validation, c.Aggregator, c.RPC, c.Admin, c.Log, c.Traces
-	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, parsed, out, func(_ *reached, client *remote.Client, _ *slog.Logger) (part, error) {
+	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, c.RPC.probes, parsed, out, func(_ *reached, client *remote.Client, _ *slog.Logger) (part, error) {
 		return part{name: "rpc", read: c.reload, keep: kept{role: role{client: client, edge: true}}}, nil
 	})
 }
@@ -223,7 +231,8 @@ type part struct {
 }
 
 // run runs a process that uses the pool of another one, until the context ends.
-func (s poolURLs) run(ctx context.Context, settings bundlerSettings, at nodeSettings, eps entryPointSettings, parsed *kong.Context, out console,
+func (s poolURLs) run(ctx context.Context, settings bundlerSettings, at nodeSettings, eps entryPointSettings, probes probesAt,
+	parsed *kong.Context, out console,
 	make func(*reached, *remote.Client, *slog.Logger) (part, error),
 ) error {
 	signals, stopSignals := hangups(out)
@@ -233,9 +242,9 @@ func (s poolURLs) run(ctx context.Context, settings bundlerSettings, at nodeSett
 	if err != nil {
 		return err
 	}
-	r, err := reach(ctx, at, eps, log)
+	r, err := reach(ctx, at, eps, probes, log)
 	if err != nil {
-		return err
+		return stopped(ctx, err)
 	}
 	defer r.close()
 	p, err := make(&r, client, log)
@@ -308,7 +317,7 @@ func (c *builderCommand) Run(ctx context.Context, parsed *kong.Context, out cons
 	if shared != nil {
 		defer func() { _ = shared.Close() }()
 	}
-	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, parsed, out, func(r *reached, client *remote.Client, log *slog.Logger) (part, error) {
+	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, c.Admin.server, parsed, out, func(r *reached, client *remote.Client, log *slog.Logger) (part, error) {
 		p := part{name: "builder", read: c.reload, keys: keys, funds: funds, keep: kept{role: role{mute: true, client: client}, most: s.Senders.NumSigners}}
 		if shared != nil {
 			p.keep.keys = leases.holder(ctx, shared, r.meta, log)

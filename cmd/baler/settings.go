@@ -419,7 +419,7 @@ func (s entryPointSettings) deployed(ctx context.Context, client *chain.Client) 
 		ep := entrypoint.Canonical(version)
 		code, err := client.Code(ctx, common.Hash{}, ep.Address)
 		if err != nil {
-			return nil, badSetting("--node_http: %w", err)
+			return nil, noAnswer("--node_http", err)
 		}
 		switch {
 		case len(code) > 0:

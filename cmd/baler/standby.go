@@ -62,16 +62,36 @@ func (s leaseSettings) standBy(ctx context.Context, client redis.UniversalClient
 	}
 }
 
-// holdPool waits until the pool is this process's. Meanwhile it says to whoever asks that it lives, and is not ready. An error is the
-// context's, or says why it cannot listen.
-func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, probes probesAt, log *slog.Logger) (*lease.Lease, error) {
-	held, err := leases.Acquire(ctx, poolName)
-	if err == nil {
-		return held, nil
+// holdPool waits until the pool is this process's. An error is the context's, or says why it cannot listen.
+func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, probes probesAt, log *slog.Logger) (held *lease.Lease, err error) {
+	trying := func() error {
+		held, err = leases.Acquire(ctx, poolName)
+		if other, taken := errors.AsType[*lease.HeldError](err); taken {
+			return errors.New("the pool is served by " + other.By)
+		}
+		return err
+	}
+	waits := waiting{status: "stands by: ", message: "this process stands by", pause: standbyPause}
+	return held, waits.until(ctx, trying, func(error) bool { return true }, probes, log)
+}
+
+// waiting is what a process says of itself while it cannot begin yet.
+type waiting struct {
+	status  string // before the reason, in its probes
+	message string // of its log
+	pause   time.Duration
+}
+
+// until tries again and again, as long as it fails in a way that is waited for. Meanwhile the process says to whoever asks that it lives,
+// and is not ready. An error is the context's, or that of a try, or says why it cannot listen.
+func (w waiting) until(ctx context.Context, try func() error, worth func(error) bool, probes probesAt, log *slog.Logger) error {
+	err := try()
+	if err == nil || !worth(err) {
+		return err
 	}
 	server, listener, listening := probes(ctx, log)
 	if listening != nil {
-		return nil, listening
+		return listening
 	}
 	var why atomic.Value
 	serving, stop := context.WithCancel(ctx)
@@ -79,29 +99,26 @@ func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, probe
 	at := ""
 	if server != nil {
 		at = "http://" + listener.Addr().String()
-		waits(server, &why)
+		w.mount(server, &why)
 		group.Go(func() error { return server.Serve(serving, listener) })
 	}
 	defer func() {
 		stop()
 		_ = group.Wait() // it ends with its context
 	}()
-	for said := ""; err != nil; held, err = leases.Acquire(ctx, poolName) {
+	for said := ""; err != nil && worth(err); err = try() {
 		text := err.Error()
-		if other, taken := errors.AsType[*lease.HeldError](err); taken {
-			text = "the pool is served by " + other.By
-		}
 		if why.Store(text); text != said {
-			log.Info("this process stands by", "why", text, "probes", at)
+			log.Info(w.message, "why", text, "probes", at)
 			said = text
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(standbyPause):
+			return ctx.Err()
+		case <-time.After(w.pause):
 		}
 	}
-	return held, nil
+	return err
 }
 
 // poolName is what the lease of the chain's pool is called.
@@ -119,13 +136,13 @@ func (s rpcSettings) probes(ctx context.Context, log *slog.Logger) (*edge.Server
 	return edge.NewServer(edge.Config{Hosts: edge.Hosts{Names: s.RPCVhosts}, Logger: log}), listener, nil
 }
 
-// waits says to whoever asks that the process lives, and stands by.
-func waits(server *edge.Server, why *atomic.Value) {
-	waiting := edge.Probe(func(context.Context) (any, bool) {
+// mount says to whoever asks that the process lives, and what it waits for.
+func (w waiting) mount(server *edge.Server, why *atomic.Value) {
+	waits := edge.Probe(func(context.Context) (any, bool) {
 		text, _ := why.Load().(string)
-		return map[string]string{"status": "stands by: " + text}, false
+		return map[string]string{"status": w.status + text}, false
 	})
 	server.Handle("/livez", edge.Open, edge.Probe(func(context.Context) (any, bool) { return map[string]bool{"ok": true}, true }))
-	server.Handle("/readyz", edge.Open, waiting)
-	server.Handle("/health", edge.Open, waiting)
+	server.Handle("/readyz", edge.Open, waits)
+	server.Handle("/health", edge.Open, waits)
 }
