@@ -170,6 +170,7 @@ func (w *worker) onRevert(ctx context.Context, e bundlesender.Settle, receipt *c
 		w.reverted(e, fmt.Sprintf("operation %s was mined in %s", hash, other), nil)
 		return
 	}
+	w.node.validator.inner.DoubtBundles()
 	ops := w.node.remembered(ctx, e.Operations) // the next bundle's validation may remove the culprit first
 	w.task(func() {
 		cause, culprits, err := w.node.explainRevert(ctx, e, receipt, tx)

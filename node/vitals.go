@@ -23,6 +23,7 @@ type Vitals struct {
 	Fees      []FeeQuantile // of the pool's operations, in order
 	Senders   []rpc.SenderStatus
 	Memo      validation.MemoStats
+	Bundles   validation.BundleStats
 	Store     store.Stats
 	Disagrees bool                           // the local EVM with the node
 	Balances  map[common.Address]uint256.Int // of the keys, wei, as far as they could be read
@@ -37,7 +38,7 @@ type FeeQuantile struct {
 
 // Vitals reads the node's numbers. It changes nothing, and asks the chain's node for nothing but the keys' balances.
 func (n *Node) Vitals(ctx context.Context) Vitals {
-	v := Vitals{Checks: n.checks(ctx), Memo: n.validator.inner.MemoStats(), Store: n.config.Store.Stats(), Disagrees: n.disagreement.Load() != nil}
+	v := Vitals{Checks: n.checks(ctx), Memo: n.validator.inner.MemoStats(), Bundles: n.validator.inner.BundleStats(), Store: n.config.Store.Stats(), Disagrees: n.disagreement.Load() != nil}
 	v.Senders, _ = n.Senders(ctx) // has no errors
 	v.Balances = n.Balances(ctx)
 	if n.config.Keys != nil {

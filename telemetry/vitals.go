@@ -20,7 +20,7 @@ type vitalFamilies struct {
 	pool, poolBytes, poolClaimed, poolFee                       *gauge
 	state, stateAge, nonce, liveAttempts, feeIncreases, holding *gauge
 	goroutines, disagreement                                    *gauge
-	memo, commits, fsyncs                                       *reading
+	memo, bundleChecks, commits, fsyncs                         *reading
 }
 
 // reading is a counter that somebody else counts: it is set to what they say.
@@ -64,6 +64,8 @@ func newVitalFamilies(c *catalogue) *vitalFamilies {
 		disagreement: c.gauge("baler_local_evm_disagreement", "1 if the local EVM came to another result than the node."),
 		memo: reads(c.counter("baler_validation_memo_total",
 			"Validations by what was remembered: hit: nothing had to run; stale: what it depends on had changed; miss: not known.", "result")),
+		bundleChecks: reads(c.counter("baler_bundle_checks_total",
+			"Bundles that passed the local run, by who had the last word: node: its eth_call (--bundle_node_check); local: the node was not asked.", "result")),
 		commits: reads(c.counter("baler_store_commits_total", "Writes that callers waited for or handed over.")),
 		fsyncs:  reads(c.counter("baler_store_transactions_total", "Transactions of the store, each with an fsync.")),
 	}
@@ -110,6 +112,8 @@ func (v *vitalFamilies) set(now node.Vitals, goroutines map[string]int) {
 	v.memo.set(float64(now.Memo.Hits), "hit")
 	v.memo.set(float64(now.Memo.Stale), "stale")
 	v.memo.set(float64(now.Memo.Misses), "miss")
+	v.bundleChecks.set(float64(now.Bundles.Asked), "node")
+	v.bundleChecks.set(float64(now.Bundles.Spared), "local")
 	v.commits.set(float64(now.Store.Calls))
 	v.fsyncs.set(float64(now.Store.Transactions))
 	v.goroutines.vec.Reset()

@@ -11,7 +11,7 @@ import (
 // BenchmarkBundle100 is a bundle of 100 sponsored operations from the pool, at one head: their second simulations from memory, and
 // the run of the whole bundle here; without the node's own run, which takes place at the same time.
 func BenchmarkBundle100(b *testing.B) {
-	f := newFixture(b, validation.Config{SkipNodeCheck: true, SampleEvery: -1})
+	f := newFixture(b, validation.Config{NodeCheck: validation.NodeCheckNever, SampleEvery: -1})
 	ep := entrypoint.Canonical(userop.V07)
 	ops := f.deployMany(userop.V07, 100)
 	for _, op := range ops {

@@ -45,7 +45,7 @@ var (
 
 // ValidateBundle runs the whole bundle on the state of the head's block, locally, to its end; where it fails, one pass
 // over its operations finds every culprit, and the rest is run; and the node is asked for the last word by one eth_call
-// (ERC-4337, "Bundling": "verify the entire handleOps bundle transaction").
+// (ERC-4337, "Bundling": "verify the entire handleOps bundle transaction"), or for some bundles' (Config.NodeCheck).
 //
 // A bundle that passes is run once. One in which any number of operations fail is run at most three times: until the
 // first of them, operation by operation, and without them. Only operations that pass one after the other and fail in one
@@ -148,7 +148,10 @@ func (w *wholeBundle) settle(ctx context.Context) (*BundleResult, error) {
 // round runs the operations that are left once, here and at the node. It returns nil if some of them have failed, and the rest
 // is to be run.
 func (w *wholeBundle) round(ctx context.Context) (*BundleResult, error) {
-	node := w.startAtNode(ctx)
+	node, err := w.startAtNode(ctx)
+	if err != nil {
+		return nil, err
+	}
 	defer node.end()
 	run, err := w.run(ctx)
 	if err != nil {
@@ -163,7 +166,7 @@ func (w *wholeBundle) round(ctx context.Context) (*BundleResult, error) {
 	case run.reverted():
 		return nil, w.sift(ctx, run)
 	}
-	at, refused, err := w.askNode(node)
+	at, refused, err := w.askNode(node, run)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,8 @@ type call struct {
 
 // nodeRun is a run of the operations that are left by the node's eth_call at the view's block.
 type nodeRun struct {
+	kind   bundleKind
+	spared bool // the node is not to be asked
 	ask    func() error
 	cancel context.CancelFunc // of a call that is under way; nil: none is
 	wait   func()
@@ -34,9 +36,11 @@ type nodeRun struct {
 }
 
 // startAtNode has the node run the operations that are left while they run here, if that can be, and else when it is waited for.
-func (w *wholeBundle) startAtNode(ctx context.Context) *nodeRun {
-	if w.v.cfg.SkipNodeCheck {
-		return &nodeRun{ask: func() error { return nil }}
+// If it is to be asked at all: see checked.
+func (w *wholeBundle) startAtNode(ctx context.Context) (*nodeRun, error) {
+	kind, err := w.kind()
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	asking, answerer := w.v.answerer(ctx)
@@ -45,14 +49,14 @@ func (w *wholeBundle) startAtNode(ctx context.Context) *nodeRun {
 		Input:          w.calldata(),
 		Authorizations: w.Authorizations,
 	}
-	r := &nodeRun{cancel: cancel, answerer: answerer, ask: func() error {
+	r := &nodeRun{kind: kind, spared: !w.checked(kind), cancel: cancel, answerer: answerer, ask: func() error {
 		var ret hexutil.Bytes
 		return w.view.Ask(asking, &ret, "eth_call", msg)
 	}}
-	if beside := w.v.cfg.Beside; beside != nil {
+	if beside := w.v.cfg.Beside; beside != nil && !r.spared {
 		r.wait = beside(func() { r.err = r.ask() })
 	}
-	return r
+	return r, nil
 }
 
 // answer waits for the end of the call.
@@ -74,19 +78,26 @@ func (r *nodeRun) end() {
 	}
 }
 
-// askNode waits for the node's run of the operations that are left. It returns the operation that the
+// askNode waits for the node's run of the operations that are left, if it is to be asked. It returns the operation that the
 // node's EntryPoint refuses, if it refuses one. Since the local run has passed, that is a disagreement, except over time:
 // the node's call runs in the head's block, the local one in the next.
-func (w *wholeBundle) askNode(r *nodeRun) (int, *Refusal, error) {
+func (w *wholeBundle) askNode(r *nodeRun, run bundleRun) (int, *Refusal, error) {
+	if w.v.cfg.NodeCheck == NodeCheckNever || r.spared && !w.undecided(run) {
+		w.v.bundleChecks.spared(r.kind)
+		return 0, nil, nil
+	}
 	ops := w.ops()
 	err := r.answer()
 	if err == nil {
+		w.v.bundleChecks.answered()
+		w.v.bundleChecks.agreed(r.kind)
 		return 0, nil, nil
 	}
 	data, reverted := revertData(err)
 	if !reverted {
 		return 0, nil, fmt.Errorf("eth_call of the bundle: %w", err)
 	}
+	w.v.bundleChecks.answered()
 	disagree := func() {
 		w.v.disagree(w.view, w.EntryPoint, ops, Disagreement{
 			What: "outcome of a bundle", Local: "success", Node: entrypoint.RevertReason(data), AskedAt: r.answerer(),

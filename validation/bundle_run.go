@@ -20,6 +20,7 @@ import (
 type bundleRun struct {
 	trace    *handleOpsTrace
 	outcome  *evm.Outcome
+	reads    *evm.ReadSet
 	gasLimit uint64
 	touched  touches
 }
@@ -52,7 +53,6 @@ func (w *wholeBundle) run(ctx context.Context) (bundleRun, error) {
 		MaxPriority:    &w.Fees.MaxPriority,
 		Authorizations: w.Authorizations,
 	}
-	var reads *evm.ReadSet
 	err := w.view.Execute(ctx, w.options(), func(r *evm.Run) error {
 		t := newTrace(w.EntryPoint, ops, w.Beneficiary)
 		t.stateGas, t.aggregators = r.StateGas, aggregatorsOf(w.Groups)
@@ -65,11 +65,11 @@ func (w *wholeBundle) run(ctx context.Context) (bundleRun, error) {
 		r.Quiet(w.quiet(r))
 		outcome, err := r.Apply(msg, t.hooks())
 		run.trace, run.outcome = t, outcome
-		reads = r.ReadSet()
+		run.reads = r.ReadSet()
 		return err
 	})
 	if err == nil {
-		w.v.lately.learn(reads, w.guessed)
+		w.v.lately.learn(run.reads, w.guessed)
 		w.simulated += min(max(run.trace.validating, run.trace.last.index+1), len(ops))
 	}
 	return run, err

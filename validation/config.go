@@ -55,8 +55,8 @@ type Config struct {
 	OnAgreement func(node string, block uint64)
 	// Answerer, if not nil, returns a context to ask a node with, and tells afterwards which of several has answered.
 	Answerer func(context.Context) (asking context.Context, answerer func() string)
-	// SkipNodeCheck leaves out the node's eth_call that has the last word on a bundle.
-	SkipNodeCheck bool
+	// NodeCheck says which bundles the node has the last word on, by an eth_call.
+	NodeCheck NodeCheck
 	// Beside, if not nil, has a function run while its caller does something else, and returns how to wait for its end: a
 	// bundle then runs here and at the node at the same time.
 	Beside func(run func()) (wait func())

@@ -86,14 +86,15 @@ func (v *Validator) SelfCheck(ctx context.Context, head *types.Header, ep entryp
 	return &d, nil
 }
 
-// disagree reports a disagreement, and draws the consequence: what the local EVM said so far is forgotten, and what it
-// would say is no longer asked, if the node can trace.
+// disagree reports a disagreement, and draws the consequences: the node is asked for every bundle from now on; what the local
+// EVM said so far is forgotten, and what it would say is no longer asked, if the node can trace.
 func (v *Validator) disagree(view *evm.View, ep entrypoint.EntryPoint, ops []*userop.UserOperation, d Disagreement) Disagreement {
 	d.BlockHash, d.BlockNumber, d.EntryPoint = view.Hash(), view.Header().Number.Uint64(), ep.Address
 	d.Local, d.Node = shortened(d.Local), shortened(d.Node)
 	for _, op := range ops {
 		d.Ops = append(d.Ops, op.Hash(ep.Address, v.chainID, op.Delegate()))
 	}
+	v.bundleChecks.disagreed()
 	if v.cfg.Tracing == TracingFallback {
 		v.tracing.Store(true)
 		v.memo.forget()

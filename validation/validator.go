@@ -34,6 +34,8 @@ type Validator struct {
 	tracing atomic.Bool // simulate by the node's tracer
 	memo    *memo
 	check   selfCheck
+
+	bundleChecks bundleChecks
 }
 
 // New returns a validator over the source's chain.

@@ -38,7 +38,7 @@ const unconditional = `
 	tx-sender-kind tx-sender-url raced-tx-sender-kind
 	priority-fee-mode-kind priority-fee-mode-value bundle-base-fee-overhead-percent bundle-priority-fee-overhead-percent
 	min-priority-fee-per-gas max-priority-fee-per-gas max-bundle-size max-bundle-gas max-bundle-bytes max-bundle-context-size
-	max-transaction-bytes max-block-share-percent bundle-gas-margin-percent max-deferred max-entry-point-passed-over bundle-packing
+	max-transaction-bytes max-block-share-percent bundle-gas-margin-percent max-deferred max-entry-point-passed-over bundle-packing bundle-node-check
 	max-fee-per-gas max-bundle-fee max-cancellation-spend min-bundle-profit
 	min-replacement-fee-increase-percentage same-sender-mempool-count same-unstaked-entity-mempool-count max-ops-allowed-unstaked-entity
 	throttled-entity-mempool-count throttled-entity-live-blocks throttled-entity-bundle-count min-inclusion-rate-denominator

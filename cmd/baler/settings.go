@@ -98,6 +98,7 @@ type proposerSettings struct {
 	MaxDeferred             int    `help:"How often an operation is left out in favour of others that pay more (it conflicts with them, or they use up its paymaster's deposit), before it goes first; 0: never." default:"8"`
 	MaxEntryPointPassedOver int    `help:"How often an EntryPoint with operations is passed over for one that pays more, before it goes first." default:"4"`
 	BundlePacking           string `help:"priority: the first operation that does not fit ends the bundle; fill: it is passed over." enum:"priority,fill" default:"priority"`
+	BundleNodeCheck         string `help:"Which bundles the node has the last word on, by an eth_call, after they have run in the local EVM. sampled: the first 4 of each kind (EntryPoint, fork, with EIP-7702 tuples or without), then one in 16; all bundles with aggregators; and all when the local EVM has disagreed with the node about anything, or is not used. always: all. With sampled a bundle leaves sooner, and the node has less to do; with always a difference between the local EVM and the chain costs no reverted bundle before it is noticed." enum:"sampled,always" default:"sampled"`
 	MaxFeePerGas            string `help:"Most a bundle or cancellation offers, in wei per gas. Default: the chain's." placeholder:"WEI"`
 	MaxBundleFee            string `help:"Most a bundle transaction may cost, gas limit times max fee, in wei. Default: the chain's." placeholder:"WEI"`
 	MaxCancellationSpend    string `help:"Most one cancellation may cost, in wei. Default: the chain's." placeholder:"WEI"`
@@ -229,6 +230,9 @@ func (s bundlerSettings) nodeConfig(chainID uint64, entryPoints []entrypoint.Ent
 		Validation: s.Validation.config(minStake),
 		Sender:     s.Senders.config(),
 		Follow:     chain.FollowOptions{Log: log, PollInterval: cmp.Or(s.Chain.NodePollInterval, spec.PollInterval())},
+	}
+	if s.Proposals.BundleNodeCheck == "sampled" {
+		config.Validation.NodeCheck = validation.NodeCheckSampled
 	}
 	config.Proposer.MaxFeePerGas, config.Proposer.MaxBundleFee, config.MaxCancelSpend = spec.MaxFeePerGas, spec.MaxBundleFee, spec.MaxCancellationSpend
 	if s.Validation.DataFees != "auto" {
