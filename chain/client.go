@@ -58,7 +58,8 @@ func Dial(ctx context.Context, rawURL string, timeout time.Duration) (*Client, e
 	transport.MaxIdleConnsPerHost = 64
 	c := &Client{idle: transport.CloseIdleConnections, origin: parsed.Scheme + "://" + parsed.Host, timeout: timeout}
 	c.meter = &meter{next: transport, origin: c.origin}
-	c.rpc, err = rpc.DialOptions(ctx, rawURL, rpc.WithHTTPClient(&http.Client{Transport: c.meter, Timeout: timeout}))
+	// Each call's context ends in time. A limit of the HTTP client's own would take a goroutine and a timer for each request besides.
+	c.rpc, err = rpc.DialOptions(ctx, rawURL, rpc.WithHTTPClient(&http.Client{Transport: c.meter}))
 	if err != nil {
 		return nil, c.clean("connect", err)
 	}

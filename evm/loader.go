@@ -2,9 +2,12 @@ package evm
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -98,12 +101,11 @@ type loaderCalls struct {
 	calls    []rpc.BatchElem
 	answers  []*hexutil.Bytes
 	sizes    []int // words each call must return
-	slotCode []byte
-	accCalls int // how many of the calls are for accounts: the first ones
+	accCalls int   // how many of the calls are for accounts: the first ones
 }
 
 func newLoaderCalls(accounts []common.Address, slots []Slot, at blockRef) *loaderCalls {
-	c := &loaderCalls{at: at, accounts: accounts, order: make([]int, len(slots)), slots: make([]Slot, len(slots)), slotCode: slotLoader()}
+	c := &loaderCalls{at: at, accounts: accounts, order: make([]int, len(slots)), slots: make([]Slot, len(slots))}
 	for i := range c.order {
 		c.order[i] = i
 	}
@@ -140,13 +142,30 @@ type loaderMessage struct {
 	Input hexutil.Bytes  `json:"input"`
 }
 
-type codeOverride struct {
-	Code hexutil.Bytes `json:"code"`
+// codeOverride is how a state override gives an account other code, in JSON.
+type codeOverride = json.RawMessage
+
+func overrideBy(code []byte) codeOverride {
+	return codeOverride(`{"code":"` + hexutil.Encode(code) + `"}`)
 }
 
-func (c *loaderCalls) add(data, driver []byte, words int, overrides map[common.Address]codeOverride) {
-	overrides[loaderAddress("driver")] = codeOverride{driver}
-	msg := loaderMessage{From: loaderAddress("caller"), To: loaderAddress("driver"), Gas: loaderGas, Input: data}
+// loaderCode is what all calls share: addresses that nobody has, and the code at them and at contracts.
+type loaderCode struct {
+	caller, driver        common.Address
+	accounts, slots, slot codeOverride // of the driver in either kind of call, and of a contract
+}
+
+var sharedCode = sync.OnceValue(func() *loaderCode {
+	return &loaderCode{
+		caller: loaderAddress("caller"), driver: loaderAddress("driver"),
+		accounts: overrideBy(accountDriver()), slots: overrideBy(slotDriver()), slot: overrideBy(slotLoader()),
+	}
+})
+
+func (c *loaderCalls) add(data []byte, driver codeOverride, words int, overrides map[common.Address]codeOverride) {
+	code := sharedCode()
+	overrides[code.driver] = driver
+	msg := loaderMessage{From: code.caller, To: code.driver, Gas: loaderGas, Input: data}
 	c.calls = append(c.calls, rpc.BatchElem{Method: "eth_call", Args: []any{msg, c.at, overrides}})
 	c.answers = append(c.answers, nil)
 	c.sizes = append(c.sizes, words)
@@ -155,9 +174,9 @@ func (c *loaderCalls) add(data, driver []byte, words int, overrides map[common.A
 func (c *loaderCalls) addAccounts(accounts []common.Address) {
 	data := make([]byte, 0, 32*len(accounts))
 	for _, addr := range accounts {
-		data = append(data, common.LeftPadBytes(addr[:], 32)...)
+		data = appendAddress(data, addr)
 	}
-	c.add(data, accountDriver(), 2*len(accounts), map[common.Address]codeOverride{})
+	c.add(data, sharedCode().accounts, 2*len(accounts), map[common.Address]codeOverride{})
 }
 
 // addSlots adds a call for as many of the slots as fit, and returns the rest.
@@ -176,25 +195,22 @@ func (c *loaderCalls) addSlots(slots []Slot) []Slot {
 			break
 		}
 		budget -= contractGas + n*slotGas
-		overrides[owner] = codeOverride{c.slotCode}
-		data = append(data, common.LeftPadBytes(owner[:], 32)...)
-		data = append(data, wordOf(32*n)...)
+		overrides[owner] = sharedCode().slot
+		data = appendAddress(data, owner)
+		data = binary.BigEndian.AppendUint64(append(data, make([]byte, 24)...), uint64(32*n)) //nolint:gosec // n is at least 0
 		for _, slot := range slots[:n] {
 			data = append(data, slot.Key[:]...)
 		}
 		words += n
 		slots = slots[n:]
 	}
-	c.add(data, slotDriver(), words, overrides)
+	c.add(data, sharedCode().slots, words, overrides)
 	return slots
 }
 
-func wordOf(n int) []byte {
-	var word [32]byte
-	for i := 31; n > 0; i, n = i-1, n>>8 {
-		word[i] = byte(n)
-	}
-	return word[:]
+// appendAddress appends an address as a word.
+func appendAddress(data []byte, addr common.Address) []byte {
+	return append(append(data, make([]byte, 12)...), addr[:]...)
 }
 
 // decode returns the answers: accounts without code and nonce, and slots in the order they were asked for.
@@ -235,8 +251,13 @@ func loadedAccount(balance []byte, hash common.Hash) account {
 	return a
 }
 
-// readByCalls reads by the loader's calls, in one batch; code that has never been met and nonces are asked for singly
-// in the same batch. Only where an account's code has just changed into such as was never met, a second one is needed.
+// enoughFamiliar is how many accounts in a row may be met for the first time whose code is known from others, as that of proxies is, until
+// code is asked for only where its hash is not known.
+const enoughFamiliar = 8
+
+// readByCalls reads by the loader's calls, in one batch; nonces are asked for singly in the same batch, and the code of accounts that are
+// met for the first time, unless those before them had code that was known. Where code was not asked for and is not known, a second
+// batch is needed.
 func (s *Source) readByCalls(ctx context.Context, v *View, want keys, questions []*Question) (values, Stats, error) {
 	at := blockRef{v.hash}
 	calls := newLoaderCalls(want.accounts, want.slots, at)
@@ -246,8 +267,9 @@ func (s *Source) readByCalls(ctx context.Context, v *View, want keys, questions 
 	for i, addr := range want.nonces {
 		batch = append(batch, rpc.BatchElem{Method: "eth_getTransactionCount", Args: []any{addr, at}, Result: &nonces[i]})
 	}
+	ask := s.familiar.Load() < enoughFamiliar
 	for _, addr := range want.accounts {
-		if !s.codeAt.Contains(addr) && codes[addr] == nil {
+		if ask && !s.codeAt.Contains(addr) && codes[addr] == nil {
 			codes[addr] = new(hexutil.Bytes)
 			batch = append(batch, rpc.BatchElem{Method: "eth_getCode", Args: []any{addr, at}, Result: codes[addr]})
 		}
@@ -267,7 +289,7 @@ func (s *Source) readByCalls(ctx context.Context, v *View, want keys, questions 
 		return values{}, stats, err
 	}
 	for _, code := range codes {
-		s.keepCode(*code)
+		s.meet(*code)
 	}
 	more, err := s.fillCode(ctx, at, want.accounts, got.accounts)
 	stats.add(more)
@@ -278,6 +300,19 @@ func (s *Source) readByCalls(ctx context.Context, v *View, want keys, questions 
 		s.sight(addr, got.accounts[i].codeHash, got.accounts[i].code, v.header.Number.Uint64())
 	}
 	return got, stats, nil
+}
+
+// meet files the code of an account that is met for the first time, and counts how many in a row had code that was known.
+func (s *Source) meet(code []byte) {
+	if len(code) > 0 {
+		hash := crypto.Keccak256Hash(code)
+		if _, known := s.code.Get(hash); !known {
+			s.code.Add(hash, code)
+			s.familiar.Store(0)
+			return
+		}
+	}
+	s.familiar.Add(1)
 }
 
 // fillCode gives accounts the code that belongs to their hash, and asks the node for what is not known.
@@ -299,6 +334,7 @@ func (s *Source) fillCode(ctx context.Context, at blockRef, addrs []common.Addre
 	if len(batch) == 0 {
 		return Stats{}, nil
 	}
+	s.familiar.Store(0)
 	stats, err := s.send(ctx, batch, nil)
 	if err != nil {
 		return stats, err

@@ -243,6 +243,42 @@ func TestLoaderReadsThousandsAtOnce(t *testing.T) {
 	}
 }
 
+// The code of an account that is met for the first time is asked for in the same round trip, unless those before it had code that
+// was known: then a code that nobody has met costs a second one.
+func TestCodeThatIsLikeOthersIsNotAskedFor(t *testing.T) {
+	chain, client := startLoaderChain(t)
+	node := newCountingNode(client)
+	source := evm.NewSource(node, chain.ChainConfig(), evm.Options{})
+	if err := teach(t.Context(), source, chain.Head()); err != nil {
+		t.Fatal(err)
+	}
+	read := func(trips, codes int, from byte, count int) {
+		t.Helper()
+		var accounts []common.Address
+		for i := range count {
+			accounts = append(accounts, address(from+byte(i)))
+		}
+		node.reset()
+		view := source.View(chain.Head())
+		if err := view.Prefetch(t.Context(), accounts, nil); err != nil {
+			t.Fatal(err)
+		}
+		if node.trips != trips || node.requests["eth_getCode"] != codes {
+			t.Errorf("accounts from %#x: have %d round trips of %v, want %d with %d times eth_getCode", from, node.trips, node.requests, trips, codes)
+		}
+		for _, addr := range accounts {
+			if have, err := view.Code(t.Context(), addr); err != nil || !slices.Equal(have, loaderAlloc()[addr].Code) {
+				t.Errorf("%s: have code %x, %v, want %x", addr, have, err, loaderAlloc()[addr].Code)
+			}
+		}
+	}
+	read(1, 3, 0x91, 3)   // code like that was never met
+	read(1, 10, 0xa0, 10) // of plain accounts, time and again
+	read(1, 0, 0xb0, 10)  // so it will be the same with these
+	read(2, 3, 0x94, 3)   // and is not with these
+	read(1, 3, 0x97, 3)   // of which there may be more
+}
+
 // A node that does not take the calls, or answers something else, is asked by single requests, and the values are the same.
 func TestNodesThatDoNotTakeTheLoader(t *testing.T) {
 	chain, client := startLoaderChain(t)

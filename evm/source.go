@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/lru"
@@ -81,9 +82,17 @@ type Source struct {
 	codeAt    *lru.Cache[common.Address, codeSighting]
 	jumpDests *jumpDests
 	contracts *precompiles
+	familiar  atomic.Int32 // accounts in a row that were met for the first time and had code that is known
 
-	mu    sync.Mutex
-	views lru.BasicLRU[common.Hash, *View]
+	mu     sync.Mutex
+	views  lru.BasicLRU[common.Hash, *View]
+	latest latestView
+}
+
+// latestView is the view that was asked for last, by its header: to hash a header costs more than to find the view.
+type latestView struct {
+	header *types.Header
+	view   *View
 }
 
 // codeSighting is the code an address had at the earliest block it was seen at.
@@ -120,8 +129,20 @@ func (s *Source) Config() *params.ChainConfig { return s.cfg }
 // Node returns the node the source reads from.
 func (s *Source) Node() Node { return s.node }
 
-// View returns the state after the header's block. Views of the same block share what they read.
-func (s *Source) View(header *types.Header) *View { return s.ViewAt(header.Hash(), header) }
+// View returns the state after the header's block. Views of the same block share what they read. The header must not be changed any more.
+func (s *Source) View(header *types.Header) *View {
+	s.mu.Lock()
+	latest := s.latest
+	s.mu.Unlock()
+	if latest.header == header {
+		return latest.view
+	}
+	view := s.ViewAt(header.Hash(), header)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latest = latestView{header, view}
+	return view
+}
 
 // ViewAt is [Source.View] for a chain whose block hash is not go-ethereum's hash of the header's fields.
 func (s *Source) ViewAt(hash common.Hash, header *types.Header) *View {

@@ -40,8 +40,7 @@ func (n *Node) enqueue(writes ...store.Write) {
 // keep makes an accepted operation durable; only then it is acknowledged. One that cannot be kept is not accepted.
 func (n *Node) keep(ctx context.Context, op *pool.Operation) error {
 	n.config.Boundary("operation pooled")
-	n.keepReputation() // what the operation changed of it is durable before it is acknowledged
-	err := n.config.Store.Commit(ctx, store.PutOperation(op))
+	err := n.commitWithReputation(ctx, store.PutOperation(op)) // what the operation changed of it is durable before it is acknowledged
 	if err == nil {
 		n.config.Boundary("operation kept")
 		return nil

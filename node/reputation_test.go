@@ -135,6 +135,20 @@ func TestReputationAgesWhileTheBundlerIsDown(t *testing.T) {
 	if have := s.reputation(t)[entity]; have.OpsSeen != 529 || have.OpsIncluded != 22 {
 		t.Errorf("have %+v, want 529 seen, 22 included", have)
 	}
+
+	// What an operation changes is durable when it is acknowledged.
+	a := s.accounts(t, userop.V07, 1, false)[0]
+	a.send(t, a.op(t))
+	kept, err := after.Reputation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := func(r pool.Reputation) bool {
+		return r.OpsSeen == 1 && r.Address == s.chain.Contracts().AccountFactories[userop.V07]
+	}
+	if !slices.ContainsFunc(kept, seen) {
+		t.Errorf("have %+v in the store, want the factory seen once", kept)
+	}
 }
 
 func TestStakeStatusIsTheChains(t *testing.T) {

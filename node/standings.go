@@ -65,9 +65,23 @@ func (n *Node) ageReputation(ctx context.Context) {
 func (n *Node) keepReputation() {
 	n.standings.mu.Lock()
 	defer n.standings.mu.Unlock()
+	n.enqueue(n.changedReputation()...)
+}
+
+// commitWithReputation makes writes durable together with what changed of the reputations, in one transaction of the store.
+func (n *Node) commitWithReputation(ctx context.Context, writes ...store.Write) error {
+	n.standings.mu.Lock()
+	wait := n.config.Store.Begin(append(n.changedReputation(), writes...)...)
+	n.standings.mu.Unlock()
+	return wait(ctx)
+}
+
+// changedReputation is what changed of the reputations since it was asked last. The caller holds the standings' lock until the store has it.
+func (n *Node) changedReputation() []store.Write {
 	var changed []pool.Reputation
 	n.pool.look(func(p *pool.Pool) { changed = p.ChangedReputation() })
-	if len(changed) > 0 {
-		n.enqueue(store.PutReputation(changed))
+	if len(changed) == 0 {
+		return nil
 	}
+	return []store.Write{store.PutReputation(changed)}
 }

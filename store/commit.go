@@ -53,19 +53,25 @@ func (s *Store) Stats() Stats {
 // context ends first, whether they are durable is unknown. It waits for [Store.Run].
 //
 // Errors: the context's, ErrEnded, ErrReadOnly, or what made the store fail.
-func (s *Store) Commit(ctx context.Context, writes ...Write) error {
+func (s *Store) Commit(ctx context.Context, writes ...Write) error { return s.Begin(writes...)(ctx) }
+
+// Begin is Commit in two steps, for a caller who must not wait under the lock that puts its writes in order: when it returns the writes
+// are handed over, and the function it returns waits for them.
+func (s *Store) Begin(writes ...Write) (wait func(context.Context) error) {
 	if s == nil || len(writes) == 0 {
-		return nil
+		return func(context.Context) error { return nil }
 	}
 	done := make(chan error, 1)
 	if err := s.hand(waiting{writes: writes, done: done}); err != nil {
-		return err
+		return func(context.Context) error { return err }
 	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for the store: %w", ctx.Err())
+	return func(ctx context.Context) error {
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the store: %w", ctx.Err())
+		}
 	}
 }
 

@@ -74,6 +74,37 @@ func testWritersShareTransactions(t *testing.T, place string) {
 	}
 }
 
+// A caller that must not wait under its lock hands over in order first, and waits afterwards.
+func TestWhatIsBegunIsInOrderBeforeItIsWaitedFor(t *testing.T) {
+	bothEngines(t, testWhatIsBegunIsInOrderBeforeItIsWaitedFor)
+}
+
+func testWhatIsBegunIsInOrderBeforeItIsWaitedFor(t *testing.T, place string) {
+	s := mustOpen(t, place, Options{})
+	wait := s.Begin(put("a", "first"), put("b", "first"))
+	if err := s.Enqueue(t.Context(), put("a", "second")); err != nil {
+		t.Fatal(err)
+	}
+	start(t, s)
+	if err := wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(t.Context()); err != nil { // nothing to write, nothing to wait for
+		t.Fatal(err)
+	}
+	if a, b := get(t, s, "a"), get(t, s, "b"); a != "second" || b != "first" {
+		t.Errorf("have %q and %q", a, b)
+	}
+	if have, want := s.Stats(), (Stats{Calls: 2, Transactions: 1}); have != want {
+		t.Errorf("have %+v, want %+v", have, want)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := s.Begin(Write{err: errDisk})(ended); !errors.Is(err, errDisk) {
+		t.Errorf("have %v, want the error of the write that could not be made", err)
+	}
+}
+
 func TestATransactionIsBounded(t *testing.T) { bothEngines(t, testATransactionIsBounded) }
 
 func testATransactionIsBounded(t *testing.T, place string) {

@@ -59,11 +59,11 @@ type guard struct {
 	most map[string]int
 
 	mu   sync.Mutex
-	seen map[string]map[string]struct{}
+	seen map[string]map[string]string // the values of each metric's labels, as copies
 }
 
 func newGuard() *guard {
-	g := &guard{most: make(map[string]int), seen: make(map[string]map[string]struct{})}
+	g := &guard{most: make(map[string]int), seen: make(map[string]map[string]string)}
 	for _, l := range Labels() {
 		g.most[l.Name] = l.Most
 	}
@@ -77,26 +77,57 @@ func (g *guard) bound(metric, label, value string) string {
 	defer g.mu.Unlock()
 	values := g.seen[key]
 	if values == nil {
-		values = make(map[string]struct{})
+		values = make(map[string]string)
 		g.seen[key] = values
 	}
-	if _, known := values[value]; known {
-		return value
+	if kept, known := values[value]; known {
+		return kept
 	}
 	if len(values) >= g.most[label] {
 		return other
 	}
 	value = strings.Clone(strings.ToValidUTF8(value, "?"))
-	values[value] = struct{}{}
+	values[value] = value
 	return value
 }
 
 func (g *guard) all(f *Family, values []string) []string {
-	bounded := slices.Clone(values)
+	bounded := make([]string, len(values))
 	for i, label := range f.Labels {
 		bounded[i] = g.bound(f.Name, label, values[i])
 	}
 	return bounded
+}
+
+// mostLabels is how many labels a metric may have.
+const mostLabels = 4
+
+// children are a metric's, by the values of their labels: events are told many times for each operation, and what a value stands for is
+// looked up once. Nothing takes a child away again, as gauges' are. It is safe for concurrent use.
+type children[M any] struct {
+	mu    sync.Mutex
+	known map[[mostLabels]string]M // whose values are all within their bounds, so there are only so many
+}
+
+// child finds a metric's child for the values, or makes it.
+func child[M any](c *children[M], g *guard, f *Family, values []string, with func(...string) M) M {
+	var key [mostLabels]string
+	copy(key[:], values)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if found, ok := c.known[key]; ok {
+		return found
+	}
+	bounded := g.all(f, values)
+	made := with(bounded...)
+	if slices.Equal(bounded, values) {
+		if c.known == nil {
+			c.known = make(map[[mostLabels]string]M)
+		}
+		copy(key[:], bounded) // the caller's may be parts of long texts
+		c.known[key] = made
+	}
+	return made
 }
 
 // catalogue makes metrics, registers them, and remembers what they are.
@@ -108,18 +139,19 @@ type catalogue struct {
 
 // counter is a counter whose labels are bounded.
 type counter struct {
-	family Family
-	guard  *guard
-	vec    *prometheus.CounterVec
+	family   Family
+	guard    *guard
+	vec      *prometheus.CounterVec
+	children children[prometheus.Counter]
 }
 
 func (c *catalogue) counter(name, help string, labels ...string) *counter {
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
-	return &counter{c.add(vec, name, "counter", help, labels), c.guard, vec}
+	return &counter{family: c.add(vec, name, "counter", help, labels), guard: c.guard, vec: vec}
 }
 
 func (c *counter) add(amount float64, values ...string) {
-	c.vec.WithLabelValues(c.guard.all(&c.family, values)...).Add(amount)
+	child(&c.children, c.guard, &c.family, values, c.vec.WithLabelValues).Add(amount)
 }
 
 func (c *counter) inc(values ...string) { c.add(1, values...) }
@@ -142,18 +174,19 @@ func (g *gauge) set(value float64, values ...string) {
 
 // histogram is a histogram whose labels are bounded.
 type histogram struct {
-	family Family
-	guard  *guard
-	vec    *prometheus.HistogramVec
+	family   Family
+	guard    *guard
+	vec      *prometheus.HistogramVec
+	children children[prometheus.Observer]
 }
 
 func (c *catalogue) histogram(name, help string, buckets []float64, labels ...string) *histogram {
 	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
-	return &histogram{c.add(vec, name, "histogram", help, labels), c.guard, vec}
+	return &histogram{family: c.add(vec, name, "histogram", help, labels), guard: c.guard, vec: vec}
 }
 
 func (h *histogram) observe(value float64, values ...string) {
-	h.vec.WithLabelValues(h.guard.all(&h.family, values)...).Observe(value)
+	child(&h.children, h.guard, &h.family, values, h.vec.WithLabelValues).Observe(value)
 }
 
 func (c *catalogue) add(collector prometheus.Collector, name, kind, help string, labels []string) Family {
