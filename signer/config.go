@@ -20,6 +20,7 @@ const (
 	SettingKeystorePasswordFile = "signer_keystore_password_file"
 	SettingKMSKeyIDs            = "signer_kms_key_ids"
 	SettingKMSRegion            = "signer_kms_region"
+	SettingKMSCredentialsFile   = "signer_kms_credentials_file"
 	SettingRemoteURL            = "signer_remote_url"
 	SettingRemoteMethod         = "signer_remote_method"
 	SettingRemoteAddresses      = "signer_remote_addresses"
@@ -125,7 +126,7 @@ func (c Config) openPrivateKeys() ([]Signer, error) {
 			return nil, bothGiven(SettingPrivateKeys, SettingPrivateKeyFile)
 		}
 		setting = SettingPrivateKeyFile
-		text, err := readSecretFile(c.PrivateKeyFile)
+		text, err := ReadSecretFile(c.PrivateKeyFile)
 		if err != nil {
 			return nil, &SettingError{setting, "", err}
 		}
@@ -150,7 +151,7 @@ func oneOf(value Secret, file, valueSetting, fileSetting string) (Secret, error)
 	case value != "":
 		return "", bothGiven(valueSetting, fileSetting)
 	}
-	text, err := readSecretFile(file)
+	text, err := ReadSecretFile(file)
 	if err != nil {
 		return "", &SettingError{fileSetting, "", err}
 	}

@@ -31,7 +31,7 @@ type KMS struct {
 	Region          string // empty: as the SDK finds it
 	Endpoint        string // URL instead of the region's endpoint; empty: that
 	Profile         string // of the shared files
-	CredentialsFile string // shared credentials file instead of the SDK's
+	CredentialsFile string // shared credentials file instead of the SDK's, for its owner only
 
 	Timeout  time.Duration // of one attempt; 0: 2 s
 	Attempts int           // for one signature; 0: 5
@@ -103,6 +103,9 @@ func (k KMS) client(ctx context.Context) (*kms.Client, error) {
 		options = append(options, config.WithSharedConfigProfile(k.Profile))
 	}
 	if k.CredentialsFile != "" {
+		if err := CheckPrivateFile(k.CredentialsFile); err != nil {
+			return nil, &SettingError{SettingKMSCredentialsFile, "", err}
+		}
 		options = append(options, config.WithSharedCredentialsFiles([]string{k.CredentialsFile}))
 	}
 	loaded, err := config.LoadDefaultConfig(ctx, options...)

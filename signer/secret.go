@@ -57,9 +57,21 @@ func checkPrivate(mode os.FileMode, owner, process int) error {
 	return nil
 }
 
-// readSecretFile reads a file that [CheckPrivate] has nothing against. The checks are made on the open file, so that what was checked
+// CheckPrivateFile is CheckPrivate for a file that somebody else will read.
+func CheckPrivateFile(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if err := CheckPrivate(info); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// ReadSecretFile reads a file that [CheckPrivate] has nothing against. The checks are made on the open file, so that what was checked
 // is what is read.
-func readSecretFile(path string) (Secret, error) {
+func ReadSecretFile(path string) (Secret, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", err

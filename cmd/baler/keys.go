@@ -26,7 +26,7 @@ type keySettings struct {
 	SignerKMSRegion          string        `help:"AWS region of the keys. Default: as the AWS SDK finds it." name:"signer-kms-region" placeholder:"REGION"`
 	SignerKMSEndpoint        string        `help:"URL of KMS instead of the region's own." name:"signer-kms-endpoint" placeholder:"URL"`
 	SignerKMSProfile         string        `help:"Profile of the AWS configuration to use." name:"signer-kms-profile" placeholder:"NAME"`
-	SignerKMSCredentialsFile string        `help:"AWS shared credentials file instead of the AWS SDK's." name:"signer-kms-credentials-file" placeholder:"FILE"`
+	SignerKMSCredentialsFile string        `help:"AWS shared credentials file instead of the AWS SDK's, that only its owner may read (mode 0600)." name:"signer-kms-credentials-file" placeholder:"FILE"`
 	SignerKMSTimeout         time.Duration `help:"Time for one attempt at a signature." name:"signer-kms-timeout" default:"2s"`
 	SignerKMSAttempts        int           `help:"Attempts at one signature." name:"signer-kms-attempts" default:"5"`
 	SignerKMSSingleProcess   bool          `help:"Say that no other process signs with these keys of KMS. Without it, keys in KMS need leases." name:"signer-kms-single-process"`

@@ -52,7 +52,7 @@ func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console
 	log := c.Log.logger(out)
 	at, err := reach(ctx, c.nodeSettings, c.entryPointSettings, c.RPC.probes, log)
 	if err != nil {
-		return stopped(ctx, err)
+		return stopped(err)
 	}
 	defer at.close()
 	if redis != nil {
@@ -78,8 +78,8 @@ func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console
 }
 
 // stopped is the error of a start that came to nothing: none, if it was told to stop before its node was there.
-func stopped(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+func stopped(err error) error {
+	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err

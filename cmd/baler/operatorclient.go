@@ -17,7 +17,7 @@ type operatorSettings struct {
 	AdminToken      string `help:"Token that proves that you are an operator. Better given as BALER_ADMIN_TOKEN." name:"admin-token" placeholder:"TOKEN" secret:""`
 	AdminCACert     string `help:"Certificate authorities that the server's certificate may be of, PEM. Default: the system's." name:"admin-ca-cert" placeholder:"FILE"`
 	AdminClientCert string `help:"Certificate that proves that you are an operator, PEM." name:"admin-client-cert" placeholder:"FILE"`
-	AdminClientKey  string `help:"Its private key, PEM." name:"admin-client-key" placeholder:"FILE"`
+	AdminClientKey  string `help:"Its private key, PEM, in a file that only its owner may read (mode 0600)." name:"admin-client-key" placeholder:"FILE"`
 }
 
 // http is a client of the operators' server.
@@ -34,6 +34,9 @@ func (s operatorSettings) http(timeout time.Duration) (*http.Client, error) {
 		}
 	}
 	if s.AdminClientCert != "" || s.AdminClientKey != "" {
+		if err := privateKeyFile("--admin_client_key", s.AdminClientKey); err != nil {
+			return nil, err
+		}
 		certificate, err := tls.LoadX509KeyPair(s.AdminClientCert, s.AdminClientKey)
 		if err != nil {
 			return nil, badSetting("--admin_client_cert, --admin_client_key: %w", err)

@@ -25,7 +25,7 @@ type adminSettings struct {
 	AdminToken    string   `help:"Token that proves that a caller is an operator. Better given as BALER_ADMIN_TOKEN. In dev a random one, printed at the start." name:"admin-token" placeholder:"TOKEN" secret:""`
 	AdminVhosts   []string `help:"Names accepted in the Host header of the operators' server, besides IP addresses. Default: localhost." name:"admin-vhosts" placeholder:"NAME"`
 	AdminTLSCert  string   `help:"Certificate of the operators' server, PEM." name:"admin-tls-cert" placeholder:"FILE"`
-	AdminTLSKey   string   `help:"Its private key, PEM." name:"admin-tls-key" placeholder:"FILE"`
+	AdminTLSKey   string   `help:"Its private key, PEM, in a file that only its owner may read (mode 0600)." name:"admin-tls-key" placeholder:"FILE"`
 	AdminClientCA string   `help:"Whoever has a certificate of these authorities is an operator, PEM." name:"admin-client-ca" placeholder:"FILE"`
 	AdminDebug    bool     `help:"Serve the debug_bundler methods to operators." name:"admin-debug"`
 	AdminPprof    bool     `help:"Serve Go's profiles to operators, below /debug/pprof/." name:"admin-pprof"`
@@ -86,6 +86,9 @@ func (s adminSettings) tls() (*tls.Config, error) {
 	certificate, err := tls.LoadX509KeyPair(s.AdminTLSCert, s.AdminTLSKey)
 	if err != nil {
 		return nil, badSetting("--admin_tls_cert, --admin_tls_key: %w", err)
+	}
+	if err := privateKeyFile("--admin_tls_key", s.AdminTLSKey); err != nil {
+		return nil, err
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
 	if s.AdminClientCA != "" {

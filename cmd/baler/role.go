@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 	"strings"
 
 	"baler/entrypoint"
@@ -10,6 +9,7 @@ import (
 	"baler/node"
 	"baler/remote"
 	"baler/rpc"
+	"baler/signer"
 	"baler/telemetry"
 	"baler/userop"
 
@@ -106,26 +106,40 @@ func (r role) answer(n *node.Node, config *rpc.Config) {
 // remoteSettings are how processes of one bundler prove to each other who they are.
 type remoteSettings struct {
 	RemoteToken     string `help:"Token that all processes of the bundler share. Better given as BALER_REMOTE_TOKEN." placeholder:"TOKEN" secret:""`
-	RemoteTokenFile string `help:"File with the token." placeholder:"FILE"`
+	RemoteTokenFile string `help:"File with the token, that only its owner may read (mode 0600)." placeholder:"FILE"`
 	RemoteTLSCert   string `help:"Certificate of this process for the others, PEM." name:"remote-tls-cert" placeholder:"FILE"`
-	RemoteTLSKey    string `help:"Its private key, PEM." name:"remote-tls-key" placeholder:"FILE"`
+	RemoteTLSKey    string `help:"Its private key, PEM, in a file that only its owner may read (mode 0600)." name:"remote-tls-key" placeholder:"FILE"`
 	RemoteTLSCA     string `help:"Authorities whose certificates are believed, PEM. The pool then wants a certificate of each caller." name:"remote-tls-ca" placeholder:"FILE"`
 }
 
 func (s remoteSettings) security() (remote.Security, error) {
 	security := remote.Security{Token: s.RemoteToken, Cert: s.RemoteTLSCert, Key: s.RemoteTLSKey, CA: s.RemoteTLSCA}
+	if err := privateKeyFile("--remote_tls_key", s.RemoteTLSKey); err != nil {
+		return security, err
+	}
 	if s.RemoteTokenFile == "" {
 		return security, nil
 	}
 	if s.RemoteToken != "" {
 		return security, badSetting("--remote_token and --remote_token_file: have both, want one")
 	}
-	text, err := os.ReadFile(s.RemoteTokenFile)
+	text, err := signer.ReadSecretFile(s.RemoteTokenFile)
 	if err != nil {
 		return security, badSetting("--remote_token_file: %w", err)
 	}
 	security.Token = strings.TrimSpace(string(text))
 	return security, nil
+}
+
+// privateKeyFile refuses a file with a private key that others than its owner can read; no file is none of its business.
+func privateKeyFile(flag, path string) error {
+	if path == "" {
+		return nil
+	}
+	if err := signer.CheckPrivateFile(path); err != nil {
+		return badSetting("%s: %w", flag, err)
+	}
+	return nil
 }
 
 // poolURLs say where the pool is.

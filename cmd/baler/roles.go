@@ -102,7 +102,9 @@ func reach(ctx context.Context, at nodeSettings, eps entryPointSettings, probes 
 		r, err = reachOnce(ctx, at, eps, log)
 		return err
 	}
-	waits := waiting{status: "waits for the node: ", message: "this process waits for its node", pause: nodePause}
+	waits := waiting{status: "waits for the node: ", pause: nodePause, told: func(why, probes string) {
+		log.Warn("this process waits for its node", "why", why, "probes", probes)
+	}}
 	return r, waits.until(ctx, trying, func(err error) bool { return ctx.Err() == nil && errors.Is(err, errNoAnswer) }, probes, log)
 }
 
@@ -161,7 +163,7 @@ func (c *poolCommand) Run(ctx context.Context, parsed *kong.Context, out console
 	}
 	at, err := reach(ctx, c.nodeSettings, c.entryPointSettings, c.Admin.server, log)
 	if err != nil {
-		return stopped(ctx, err)
+		return stopped(err)
 	}
 	defer at.close()
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
@@ -244,7 +246,7 @@ func (s poolURLs) run(ctx context.Context, settings bundlerSettings, at nodeSett
 	}
 	r, err := reach(ctx, at, eps, probes, log)
 	if err != nil {
-		return stopped(ctx, err)
+		return stopped(err)
 	}
 	defer r.close()
 	p, err := make(&r, client, log)

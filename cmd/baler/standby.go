@@ -71,15 +71,17 @@ func (s leaseSettings) holdPool(ctx context.Context, leases *lease.Leases, probe
 		}
 		return err
 	}
-	waits := waiting{status: "stands by: ", message: "this process stands by", pause: standbyPause}
+	waits := waiting{status: "stands by: ", pause: standbyPause, told: func(why, probes string) {
+		log.Info("this process stands by", "why", why, "probes", probes)
+	}}
 	return held, waits.until(ctx, trying, func(error) bool { return true }, probes, log)
 }
 
 // waiting is what a process says of itself while it cannot begin yet.
 type waiting struct {
-	status  string // before the reason, in its probes
-	message string // of its log
-	pause   time.Duration
+	status string // before the reason, in its probes
+	pause  time.Duration
+	told   func(why, probes string) // once for each reason
 }
 
 // until tries again and again, as long as it fails in a way that is waited for. Meanwhile the process says to whoever asks that it lives,
@@ -109,7 +111,7 @@ func (w waiting) until(ctx context.Context, try func() error, worth func(error) 
 	for said := ""; err != nil && worth(err); err = try() {
 		text := err.Error()
 		if why.Store(text); text != said {
-			log.Info(w.message, "why", text, "probes", at)
+			w.told(text, at)
 			said = text
 		}
 		select {
