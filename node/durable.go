@@ -31,8 +31,10 @@ func (n *Node) forgetRemoved(e event.Event) {
 }
 
 // enqueue hands writes to the store. That it takes no more is told by its committer, which ends the node.
-func (n *Node) enqueue(writes ...store.Write) {
-	if err := n.config.Store.Enqueue(context.Background(), writes...); err != nil && !errors.Is(err, store.ErrEnded) {
+func (n *Node) enqueue(writes ...store.Write) { n.enqueueBy(n.config.Store.Enqueue, writes...) }
+
+func (n *Node) enqueueBy(hand func(context.Context, ...store.Write) error, writes ...store.Write) {
+	if err := hand(context.Background(), writes...); err != nil && !errors.Is(err, store.ErrEnded) {
 		n.log.Error("the store takes nothing more", "err", err)
 	}
 }
@@ -249,9 +251,10 @@ func (n *Node) tellMined(ctx context.Context, ops map[common.Hash]*pool.Operatio
 	return nil
 }
 
-// rememberMined writes down where an operation of ours was mined.
+// rememberMined writes down where an operation of ours was mined. A block's operations are many and nobody waits for their records: what
+// is accepted meanwhile, and what senders write down, overtakes them. What a crash leaves unwritten is found in the chain's logs again.
 func (n *Node) rememberMined(hash common.Hash, m minedOperation, op *pool.Operation) {
-	n.enqueue(store.DeleteOperations(hash), store.PutMined(store.MinedOperation{
+	n.enqueueBy(n.config.Store.EnqueueLater, store.DeleteOperations(hash), store.PutMined(store.MinedOperation{
 		Hash: hash, EntryPoint: m.entryPoint, Block: m.inclusion.BlockNumber, BlockHash: m.inclusion.BlockHash,
 		Transaction: m.inclusion.TransactionHash, Operation: op, Story: packStory(n.timeline.of(hash)),
 	}))

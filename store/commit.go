@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/ethereum/go-ethereum/common"
 )
 
 // Bounds of one transaction, so that no caller waits for a huge one, and of what may be queued without anybody waiting.
@@ -13,11 +16,21 @@ const (
 	maxQueuedCalls      = 16 * maxTransactionCalls
 )
 
+// What may be overtaken is written a few calls at a time, so that whoever hands over something else waits for no more than that: fewer
+// beside what somebody waits for, more when nobody does, and the more of them the more wait.
+const (
+	laterBeside = 4
+	laterAlone  = 16
+	laterShare  = 32 // one of so many that wait, at least
+)
+
 // Write is a change of the store, made by the functions of this package that say what they write.
 type Write struct {
 	apply func(*Store, transaction) error
-	bytes int   // about
-	err   error // it could not be made
+	bytes int           // about
+	about []common.Hash // operations whose records it changes, as far as known without applying it
+	all   bool          // it may change the records of any operation
+	err   error         // it could not be made
 }
 
 // waiting is what one call handed over.
@@ -25,6 +38,7 @@ type waiting struct {
 	writes []Write
 	bytes  int
 	done   chan error // nil: nobody waits for it
+	later  bool       // others may overtake it
 }
 
 func (w waiting) answer(err error) {
@@ -90,6 +104,21 @@ func (s *Store) Enqueue(ctx context.Context, writes ...Write) error {
 	return s.hand(waiting{writes: writes})
 }
 
+// EnqueueLater is [Store.Enqueue] for what nobody waits for, such as the history of what was mined: whatever is handed over afterwards may
+// become durable before it, unless it is about one of the same operations. Among themselves such calls keep their order.
+func (s *Store) EnqueueLater(ctx context.Context, writes ...Write) error {
+	if s == nil || len(writes) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	full := len(s.later) >= maxQueuedCalls
+	s.mu.Unlock()
+	if full {
+		return s.Commit(ctx, writes...)
+	}
+	return s.hand(waiting{writes: writes, later: true})
+}
+
 func (s *Store) hand(w waiting) error {
 	for _, write := range w.writes {
 		if write.err != nil {
@@ -107,12 +136,43 @@ func (s *Store) hand(w waiting) error {
 	case s.ended:
 		return ErrEnded
 	}
-	s.queue = append(s.queue, w)
+	s.line(w)
 	select {
 	case s.awakened <- struct{}{}:
 	default: // it is awake
 	}
 	return nil
+}
+
+// line puts a call where it belongs: what may be overtaken waits in a line of its own, until something comes that must not overtake it.
+func (s *Store) line(w waiting) {
+	if w.later {
+		s.later = append(s.later, w)
+		s.count(w, 1)
+		return
+	}
+	if slices.ContainsFunc(w.writes, s.follows) {
+		s.queue = append(s.queue, s.later...)
+		s.later = nil
+		clear(s.laterAbout)
+	}
+	s.queue = append(s.queue, w)
+}
+
+// follows reports whether a write is about an operation that calls in the other line are about.
+func (s *Store) follows(w Write) bool {
+	return w.all && len(s.later) > 0 || slices.ContainsFunc(w.about, func(op common.Hash) bool { return s.laterAbout[op] > 0 })
+}
+
+// count counts the operations that calls which may be overtaken are about.
+func (s *Store) count(w waiting, by int) {
+	for _, write := range w.writes {
+		for _, op := range write.about {
+			if s.laterAbout[op] += by; s.laterAbout[op] == 0 {
+				delete(s.laterAbout, op)
+			}
+		}
+	}
 }
 
 // ErrRunning says that a second committer was started.
@@ -152,24 +212,54 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-// take returns the oldest calls, as many as fit one transaction. If it is the last time and there are none, the store ends.
+// take returns the oldest calls, as many as fit one transaction, and beside them some of those that may be overtaken. If it is the last
+// time and there are none, the store ends.
 func (s *Store) take(last bool) []waiting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, bytes := 0, 0
-	for n < min(len(s.queue), maxTransactionCalls) && (n == 0 || bytes+s.queue[n].bytes <= maxTransactionBytes) {
-		bytes += s.queue[n].bytes
-		n++
-	}
+	n, bytes := fit(s.queue, maxTransactionCalls, 0)
 	batch := s.queue[:n:n]
-	s.queue = s.queue[n:]
-	if len(s.queue) == 0 {
-		s.queue = nil
+	s.queue = without(s.queue, n)
+
+	most := max(laterAlone, len(s.later)/laterShare)
+	switch {
+	case len(s.queue) > 0:
+		most = 0 // nothing overtakes these
+	case last:
+		most = maxTransactionCalls
+	case n > 0:
+		most = max(laterBeside, len(s.later)/laterShare)
 	}
-	if n == 0 && last {
+	if n, _ = fit(s.later, min(most, maxTransactionCalls-len(batch)), bytes); n > 0 {
+		for _, w := range s.later[:n] {
+			s.count(w, -1)
+		}
+		batch = append(batch, s.later[:n]...)
+		s.later = without(s.later, n)
+	}
+	if len(batch) == 0 && last {
 		s.running, s.ended = false, true
 	}
 	return batch
+}
+
+// fit returns how many of the calls, the oldest first, fit a transaction of so many bytes already, and the bytes with them. The first of
+// a transaction always does.
+func fit(calls []waiting, most, before int) (n, bytes int) {
+	bytes = before
+	for n < min(len(calls), most) && (bytes == 0 || bytes+calls[n].bytes <= maxTransactionBytes) {
+		bytes += calls[n].bytes
+		n++
+	}
+	return n, bytes
+}
+
+// without returns the calls without the first n; nil, not an empty part of a large array.
+func without(calls []waiting, n int) []waiting {
+	if n == len(calls) {
+		return nil
+	}
+	return calls[n:]
 }
 
 func (s *Store) stopped() bool {
@@ -200,7 +290,7 @@ func (s *Store) commit(batch []waiting) error {
 		err = fmt.Errorf("the store failed and takes nothing more: %w", err)
 		s.failed, s.running = err, false
 		batch = append(batch, s.queue...)
-		s.queue = nil
+		s.queue, s.later = nil, nil // for the others nobody waits
 	}
 	s.mu.Unlock()
 	for _, w := range batch {

@@ -9,7 +9,7 @@
 //
 //   - What [Store.Commit] acknowledged is there after a kill or a loss of power. The writes of one call are there all or not
 //     at all, and writes become durable in the order in which they were handed over: what is durable has
-//     everything before it.
+//     everything before it, but for what was handed over by [Store.EnqueueLater] and is about no operation of its own.
 //   - After a failed transaction (a full disk) nothing more is taken: a journal with a gap would be worse than none. Run
 //     returns the error, and its caller stops.
 //   - A table is written by the holder of its lease only: each transaction looks at the lease in the same step. One who has lost

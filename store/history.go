@@ -47,7 +47,7 @@ func PutMined(m MinedOperation) Write {
 		}
 		bytes += len(stored.Operation)
 	}
-	return Write{bytes: bytes, apply: func(s *Store, tx transaction) error { return s.putMined(tx, stored) }}
+	return Write{bytes: bytes, about: []common.Hash{m.Hash}, apply: func(s *Store, tx transaction) error { return s.putMined(tx, stored) }}
 }
 
 func (s *Store) putMined(tx transaction, m storedMined) error {
@@ -125,7 +125,7 @@ func (s *Store) dropMined(tx transaction, m storedMined) error {
 // Unmine forgets what a block held that has left the canonical chain. Operations that return to the pool are put there with
 // [PutOperation] in the same commit.
 func Unmine(block common.Hash) Write {
-	return Write{apply: func(s *Store, tx transaction) error {
+	return Write{all: true, apply: func(s *Store, tx transaction) error {
 		cursor := tx.Bucket(bucketMinedBlock).Cursor()
 		var hashes [][]byte
 		for key, _ := cursor.Seek(block[:]); len(key) == 2*common.HashLength && common.BytesToHash(key[:common.HashLength]) == block; key, _ = cursor.Next() {

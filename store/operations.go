@@ -66,14 +66,14 @@ func DecodeOperation(record []byte) (*pool.Operation, error) {
 func PutOperation(op *pool.Operation) Write {
 	record, err := EncodeOperation(op)
 	key := op.Hash
-	return Write{err: err, bytes: len(record), apply: func(_ *Store, tx transaction) error {
+	return Write{err: err, bytes: len(record), about: []common.Hash{key}, apply: func(_ *Store, tx transaction) error {
 		return tx.Bucket(bucketOperations).Put(key[:], record)
 	}}
 }
 
 // DeleteOperations drops operations that have left the pool. Those that are not there are no error.
 func DeleteOperations(hashes ...common.Hash) Write {
-	return Write{apply: func(_ *Store, tx transaction) error {
+	return Write{about: hashes, apply: func(_ *Store, tx transaction) error {
 		bucket := tx.Bucket(bucketOperations)
 		for _, hash := range hashes {
 			if err := bucket.Delete(hash[:]); err != nil {
@@ -86,7 +86,7 @@ func DeleteOperations(hashes ...common.Hash) Write {
 
 // ClearOperations drops all operations of the pool.
 func ClearOperations() Write {
-	return Write{apply: func(_ *Store, tx transaction) error { return tx.ClearBucket(bucketOperations) }}
+	return Write{all: true, apply: func(_ *Store, tx transaction) error { return tx.ClearBucket(bucketOperations) }}
 }
 
 // Operations returns the operations of the pool, in the order of their hashes. A damaged one is an error, and the

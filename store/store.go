@@ -81,13 +81,15 @@ type Store struct {
 	options  Options
 	readOnly bool
 
-	mu       sync.Mutex
-	queue    []waiting // in the order in which they are to become durable
-	running  bool
-	ended    bool
-	failed   error
-	stats    Stats
-	awakened chan struct{} // holds one token while the committer has something to look at
+	mu         sync.Mutex
+	queue      []waiting // in the order in which they are to become durable
+	later      []waiting // those that the others may overtake
+	running    bool
+	ended      bool
+	failed     error
+	stats      Stats
+	laterAbout map[common.Hash]int // of how many of these each operation is a part
+	awakened   chan struct{}       // holds one token while the committer has something to look at
 
 	mined       uint64 // operations in the history; the committer's, once it runs
 	earnings    uint64 // entries of the books; likewise
@@ -157,7 +159,7 @@ func use(db engine, meta Meta, options Options) (*Store, error) {
 }
 
 func newStore(db engine, options Options) *Store {
-	return &Store{db: db, options: options.withDefaults(), awakened: make(chan struct{}, 1)}
+	return &Store{db: db, options: options.withDefaults(), awakened: make(chan struct{}, 1), laterAbout: make(map[common.Hash]int)}
 }
 
 // OpenReadOnly opens a store, the file or its directory, to look at it. It must not be in use.
@@ -198,7 +200,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	s.ended = true
 	left := s.queue
-	s.queue = nil
+	s.queue, s.later = nil, nil
 	s.mu.Unlock()
 	for _, w := range left {
 		w.answer(ErrEnded)
