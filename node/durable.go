@@ -42,7 +42,10 @@ func (n *Node) enqueueBy(hand func(context.Context, ...store.Write) error, write
 // keep makes an accepted operation durable; only then it is acknowledged. One that cannot be kept is not accepted.
 func (n *Node) keep(ctx context.Context, op *pool.Operation) error {
 	n.config.Boundary("operation pooled")
-	err := n.commitWithReputation(ctx, store.PutOperation(op)) // what the operation changed of it is durable before it is acknowledged
+	receipt, err := n.keepAccepted(store.PutOperation(op))
+	if err == nil {
+		err = receipt.Wait(ctx)
+	}
 	if err == nil {
 		n.config.Boundary("operation kept")
 		return nil
@@ -61,7 +64,11 @@ func (n *Node) kept(ctx context.Context, hash common.Hash) error {
 	if op == nil { // mined or removed meanwhile
 		return nil
 	}
-	if err := n.config.Store.Commit(ctx, store.PutOperation(op)); err != nil {
+	receipt, err := n.config.Store.Accept(store.PutOperation(op))
+	if err == nil {
+		err = receipt.Wait(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("keep operation %s: %w", hash, err)
 	}
 	return nil

@@ -68,12 +68,12 @@ func (n *Node) keepReputation() {
 	n.enqueue(n.changedReputation()...)
 }
 
-// commitWithReputation makes writes durable together with what changed of the reputations, in one transaction of the store.
-func (n *Node) commitWithReputation(ctx context.Context, writes ...store.Write) error {
+// keepAccepted hands an accepted operation to the store, with what it changed of the reputations: that is durable, too, before it is
+// acknowledged.
+func (n *Node) keepAccepted(operation store.Write) (*store.Receipt, error) {
 	n.standings.mu.Lock()
-	wait := n.config.Store.Begin(append(n.changedReputation(), writes...)...)
-	n.standings.mu.Unlock()
-	return wait(ctx)
+	defer n.standings.mu.Unlock()
+	return n.config.Store.Accept(append(n.changedReputation(), operation)...)
 }
 
 // changedReputation is what changed of the reputations since it was asked last. The caller holds the standings' lock until the store has it.

@@ -26,11 +26,12 @@ const (
 
 // Write is a change of the store, made by the functions of this package that say what they write.
 type Write struct {
-	apply func(*Store, transaction) error
-	bytes int           // about
-	about []common.Hash // operations whose records it changes, as far as known without applying it
-	all   bool          // it may change the records of any operation
-	err   error         // it could not be made
+	apply   func(*Store, transaction) error
+	bytes   int           // about
+	changes []change      // all that it does; nil: what it does only a transaction shows
+	about   []common.Hash // operations whose records it changes, as far as known without applying it
+	all     bool          // it may change the records of any operation
+	err     error         // it could not be made
 }
 
 // waiting is what one call handed over.
@@ -39,6 +40,7 @@ type waiting struct {
 	bytes  int
 	done   chan error // nil: nobody waits for it
 	later  bool       // others may overtake it
+	logged *accepted  // it is made durable by the log too; nil: it is not
 }
 
 func (w waiting) answer(err error) {
@@ -137,11 +139,47 @@ func (s *Store) hand(w waiting) error {
 		return ErrEnded
 	}
 	s.line(w)
+	if w.logged != nil {
+		s.log.line(w.logged)
+		if s.unwritten++; s.unwritten < maxUnwritten {
+			return nil // it goes with the next transaction that is needed
+		}
+	}
+	s.awaken()
+	return nil
+}
+
+// awaken has the committer look at what there is to do.
+func (s *Store) awaken() {
 	select {
 	case s.awakened <- struct{}{}:
 	default: // it is awake
 	}
-	return nil
+}
+
+// fail ends the store: nothing more is taken, and who waits for the committer is told.
+func (s *Store) fail(err error) {
+	s.mu.Lock()
+	if s.failed == nil {
+		s.failed = err
+	}
+	left := s.queue
+	s.queue, s.later = nil, nil // for the others nobody waits
+	s.mu.Unlock()
+	for _, w := range left {
+		w.answer(err)
+	}
+	s.awaken()
+}
+
+// failure returns what made the store fail, and ends the committer then.
+func (s *Store) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed != nil {
+		s.running = false
+	}
+	return s.failed
 }
 
 // line puts a call where it belongs: what may be overtaken waits in a line of its own, until something comes that must not overtake it.
@@ -206,6 +244,9 @@ func (s *Store) Run(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := s.failure(); err != nil {
+			return err
+		}
 		if ctx.Err() != nil && s.stopped() {
 			return nil
 		}
@@ -220,6 +261,11 @@ func (s *Store) take(last bool) []waiting {
 	n, bytes := fit(s.queue, maxTransactionCalls, 0)
 	batch := s.queue[:n:n]
 	s.queue = without(s.queue, n)
+	for _, w := range batch {
+		if w.logged != nil {
+			s.unwritten--
+		}
+	}
 
 	most := max(laterAlone, len(s.later)/laterShare)
 	switch {
@@ -270,6 +316,7 @@ func (s *Store) stopped() bool {
 
 // commit makes one transaction of the calls, and answers them.
 func (s *Store) commit(batch []waiting) error {
+	var accepted uint64
 	err := guard(func() error {
 		return s.db.Update(func(tx transaction) error {
 			for _, w := range batch {
@@ -278,23 +325,33 @@ func (s *Store) commit(batch []waiting) error {
 						return err
 					}
 				}
+				if w.logged != nil {
+					accepted = w.logged.number
+				}
 			}
-			return nil
+			if accepted == 0 {
+				return nil
+			}
+			return putAccepted(tx, accepted)
 		})
 	})
-	s.mu.Lock()
-	if err == nil {
-		s.stats.Calls += uint64(len(batch))
-		s.stats.Transactions++
-	} else {
+	if err != nil {
 		err = fmt.Errorf("the store failed and takes nothing more: %w", err)
-		s.failed, s.running = err, false
-		batch = append(batch, s.queue...)
-		s.queue, s.later = nil, nil // for the others nobody waits
+		s.fail(err)
+		for _, w := range batch {
+			w.answer(err)
+		}
+		return s.failure()
 	}
+	s.mu.Lock()
+	s.stats.Calls += uint64(len(batch))
+	s.stats.Transactions++
 	s.mu.Unlock()
-	for _, w := range batch {
-		w.answer(err)
+	if accepted != 0 {
+		s.log.isInFile(accepted)
 	}
-	return err
+	for _, w := range batch {
+		w.answer(nil)
+	}
+	return nil
 }

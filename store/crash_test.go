@@ -60,6 +60,22 @@ func writeUntilKilled(dir string) error {
 		}()
 	}
 	go func() { failed <- sendUntilKilled(s, say) }()
+	for i := range 4 {
+		go func() {
+			for n := 0; ; n++ {
+				op := someOperation(byte(64*i + n%64))
+				receipt, err := s.Accept(PutOperation(op))
+				if err == nil {
+					err = receipt.Wait(context.Background())
+				}
+				if err != nil {
+					failed <- err
+					return
+				}
+				say("accepted %s", op.Hash)
+			}
+		}()
+	}
 	return <-failed
 }
 
@@ -106,6 +122,7 @@ func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
 func testWhatWasAcknowledgedSurvivesAKill(t *testing.T, dir string) {
 	acknowledged := make(map[string]bool)
 	signed := make(map[string]common.Hash)
+	accepted := make(map[common.Hash]bool)
 	live := 0
 	for round := range 5 {
 		lines := killAfter(t, dir, 100+150*round)
@@ -113,14 +130,19 @@ func testWhatWasAcknowledgedSurvivesAKill(t *testing.T, dir string) {
 			switch word := strings.Fields(line); word[0] {
 			case "commit":
 				acknowledged[word[1]] = true
+			case "accepted":
+				accepted[common.HexToHash(word[1])] = true
 			case "signed":
 				signed[word[1]] = common.HexToHash(word[2])
 			case "forgotten":
 				delete(signed, word[1])
 			}
 		}
-		checkSurvived(t, dir, acknowledged, signed)
+		checkSurvived(t, dir, acknowledged, accepted, signed)
 		live += len(signed)
+	}
+	if len(accepted) == 0 {
+		t.Error("no operation was acknowledged: the test shows less than it should")
 	}
 	if live == 0 {
 		t.Error("no transaction was live at any kill: the test shows less than it should")
@@ -161,7 +183,7 @@ func killAfter(t *testing.T, dir string, after int) []string {
 	return lines
 }
 
-func checkSurvived(t *testing.T, dir string, acknowledged map[string]bool, signed map[string]common.Hash) {
+func checkSurvived(t *testing.T, dir string, acknowledged map[string]bool, accepted map[common.Hash]bool, signed map[string]common.Hash) {
 	t.Helper()
 	s := mustOpen(t, dir, Options{PartBytes: 10_000, KeepBytes: 50_000})
 	stop := start(t, s)
@@ -169,6 +191,12 @@ func checkSurvived(t *testing.T, dir string, acknowledged map[string]bool, signe
 	for key := range acknowledged {
 		if get(t, s, "a "+key) != key {
 			t.Fatalf("%s was acknowledged and is not there", key)
+		}
+	}
+	have := kept(t, s)
+	for hash := range accepted {
+		if have[hash] == nil {
+			t.Fatalf("operation %s was acknowledged and is not there", hash)
 		}
 	}
 	if err := s.db.View(func(tx transaction) error {

@@ -1,6 +1,6 @@
 // Package store is what must survive the process: accepted operations, the journal of each key with every signed
 // transaction, the history of mined operations, and reputations. It lies in one file (bbolt) in the data
-// directory, or in a table (Redis, beside the lease of what it is about).
+// directory, with a log of the newest accepted operations beside it, or in a table (Redis, beside the lease of what it is about).
 //
 // In: writes, from any number of goroutines, which the store's one committer ([Store.Run], a goroutine of the caller's) puts
 // together, as many as wait, into one transaction: one fsync of the file, or one script in Redis. Out: what was written, after any crash.
@@ -9,7 +9,8 @@
 //
 //   - What [Store.Commit] acknowledged is there after a kill or a loss of power. The writes of one call are there all or not
 //     at all, and writes become durable in the order in which they were handed over: what is durable has
-//     everything before it, but for what was handed over by [Store.EnqueueLater] and is about no operation of its own.
+//     everything before it, but for what was handed over by [Store.EnqueueLater] and is about other operations. What [Store.Accept]
+//     takes may be durable even sooner.
 //   - After a failed transaction (a full disk) nothing more is taken: a journal with a gap would be worse than none. Run
 //     returns the error, and its caller stops.
 //   - A table is written by the holder of its lease only: each transaction looks at the lease in the same step. One who has lost

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -66,5 +67,6 @@ func (e *leasedEngine) Close() error { return errors.Join(e.engine.Close(), e.re
 func unsynced(s *Store) {
 	if e, ok := s.db.(*boltEngine); ok {
 		e.db.NoSync = true
+		s.log.file.sync = func(*os.File) error { return nil }
 	}
 }

@@ -66,9 +66,16 @@ func DecodeOperation(record []byte) (*pool.Operation, error) {
 func PutOperation(op *pool.Operation) Write {
 	record, err := EncodeOperation(op)
 	key := op.Hash
-	return Write{err: err, bytes: len(record), about: []common.Hash{key}, apply: func(_ *Store, tx transaction) error {
-		return tx.Bucket(bucketOperations).Put(key[:], record)
-	}}
+	return changing(err, []common.Hash{key}, []change{{bucketOperations, key[:], record}})
+}
+
+// changing is a write that does nothing but put and drop pairs.
+func changing(err error, about []common.Hash, changes []change) Write {
+	write := Write{err: err, about: about, changes: changes, apply: func(_ *Store, tx transaction) error { return applyChanges(tx, changes) }}
+	for _, c := range changes {
+		write.bytes += len(c.value)
+	}
+	return write
 }
 
 // DeleteOperations drops operations that have left the pool. Those that are not there are no error.
@@ -135,29 +142,19 @@ func SetReputation(list []pool.Reputation) Write {
 
 // PutReputation keeps reputation records of the pool beside the others. One whose counters are zero is dropped.
 func PutReputation(list []pool.Reputation) Write {
-	records := make([][]byte, len(list))
-	write := Write{apply: func(_ *Store, tx transaction) error {
-		bucket := tx.Bucket(bucketReputation)
-		for i, r := range list {
-			change := func() error { return bucket.Put(r.Address[:], records[i]) }
-			if r.OpsSeen == 0 && r.OpsIncluded == 0 {
-				change = func() error { return bucket.Delete(r.Address[:]) }
-			}
-			if err := change(); err != nil {
-				return err
-			}
-		}
-		return nil
-	}}
+	changes := make([]change, len(list))
 	for i, r := range list {
+		changes[i] = change{bucket: bucketReputation, key: r.Address[:]}
+		if r.OpsSeen == 0 && r.OpsIncluded == 0 {
+			continue
+		}
 		record, err := seal(recordReputation, storedReputation{r.OpsSeen, r.OpsIncluded})
 		if err != nil {
 			return Write{err: err}
 		}
-		records[i] = record
-		write.bytes += len(record)
+		changes[i].value = record
 	}
-	return write
+	return changing(nil, nil, changes)
 }
 
 // SetAged keeps when the reputations were aged last.

@@ -25,6 +25,7 @@ const (
 	recordMoment     byte = 108
 	recordAged       byte = 108
 	recordBuilders   byte = 109
+	recordAccepted   byte = 110
 )
 
 // seal returns a value as a record.

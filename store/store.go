@@ -80,6 +80,7 @@ type Store struct {
 	meta     Meta
 	options  Options
 	readOnly bool
+	log      *acceptLog // nil: what is accepted waits for its transaction
 
 	mu         sync.Mutex
 	queue      []waiting // in the order in which they are to become durable
@@ -88,6 +89,7 @@ type Store struct {
 	ended      bool
 	failed     error
 	stats      Stats
+	unwritten  int                 // of the queue, those that the log has, or is about to have
 	laterAbout map[common.Hash]int // of how many of these each operation is a part
 	awakened   chan struct{}       // holds one token while the committer has something to look at
 
@@ -129,7 +131,10 @@ func Open(dir string, meta Meta, options Options) (*Store, error) {
 	if err == nil {
 		var s *Store
 		if s, err = use(db, meta, options); err == nil {
-			err = syncDir(dir) // the file's name must survive too
+			err = s.openLog(filepath.Join(dir, LogName))
+		}
+		if err == nil {
+			err = syncDir(dir) // the files' names must survive too
 		}
 		if err == nil {
 			return s, nil
@@ -204,6 +209,9 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	for _, w := range left {
 		w.answer(ErrEnded)
+	}
+	if s.log != nil {
+		return errors.Join(s.log.file.close(), s.db.Close())
 	}
 	return s.db.Close()
 }
