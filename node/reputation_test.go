@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -139,16 +141,44 @@ func TestReputationAgesWhileTheBundlerIsDown(t *testing.T) {
 	// What an operation changes is durable when it is acknowledged.
 	a := s.accounts(t, userop.V07, 1, false)[0]
 	a.send(t, a.op(t))
-	kept, err := after.Reputation()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kept := append(reputationOf(t, after), reputationInLog(t, dir)...)
 	seen := func(r pool.Reputation) bool {
 		return r.OpsSeen == 1 && r.Address == s.chain.Contracts().AccountFactories[userop.V07]
 	}
 	if !slices.ContainsFunc(kept, seen) {
 		t.Errorf("have %+v in the store, want the factory seen once", kept)
 	}
+}
+
+func reputationOf(t *testing.T, s *store.Store) []pool.Reputation {
+	t.Helper()
+	kept, err := s.Reputation()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kept
+}
+
+// reputationInLog is what the store's log has, of which the file may not know yet: a store that has nothing but the log reads it.
+func reputationInLog(t *testing.T, dir string) []pool.Reputation {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, store.LogName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := t.TempDir()
+	if err := os.WriteFile(filepath.Join(other, store.LogName), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(other, store.Meta{ChainID: 1337}, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := reputationOf(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return kept
 }
 
 func TestStakeStatusIsTheChains(t *testing.T) {
