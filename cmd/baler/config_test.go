@@ -78,6 +78,41 @@ func TestConfigPrintShowsEverySettingAndWhereItComesFrom(t *testing.T) {
 	}
 }
 
+// Each kind of process has its settings printed and checked: a key of the file that none knows is an error, one of another kind is not used.
+func TestConfigPrintsAndChecksEachKindOfProcess(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "baler.toml")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const remote = "pool = \"http://127.0.0.1:3010\"\nremote_token = \"0123456789abcdef-secret\"\nmax_bundle_size = 7\nrpc_timeout = \"1m\"\n"
+	for role, want := range map[string]map[string]bool{
+		"pool":    {"listen = \"127.0.0.1:3010\"  # default": true, "max-bundle-size": false, "rpc-timeout": false},
+		"rpc":     {"pool = [\"http://127.0.0.1:3010\"]  # file ": true, "rpc-timeout = \"1m0s\"  # file ": true, "max-bundle-size": false},
+		"builder": {"pool = [\"http://127.0.0.1:3010\"]  # file ": true, "max-bundle-size = 7  # file ": true, "rpc-timeout": false},
+	} {
+		write(remote)
+		code, stdout, stderr := ran(t, nil, "config", "print", role, "--config", path)
+		if code != exitOK || strings.Contains(stdout+stderr, "abcdef-secret") || !strings.Contains(stdout, "# remote-token is hidden  # file ") {
+			t.Errorf("%s: have exit code %d, %s%s, want the token hidden", role, code, stdout, stderr)
+		}
+		for line, there := range want {
+			if strings.Contains(stdout, line) != there {
+				t.Errorf("%s: %q is there: %t, want %t, in\n%s", role, line, !there, there, stdout)
+			}
+		}
+		if code, _, stderr := ran(t, nil, "--config", path, "config", "check", role, "--offline"); code != exitOK {
+			t.Errorf("%s: have exit code %d and %s", role, code, stderr)
+		}
+		write(remote + "max_bundle_sise = 7\n")
+		code, _, stderr = ran(t, nil, "config", "check", role, "--offline", "--config", path)
+		if code != exitSettings || !strings.Contains(stderr, `unknown key "max_bundle_sise", did you mean "max-bundle-size"?`) {
+			t.Errorf("%s: have exit code %d and %s, want the key refused", role, code, stderr)
+		}
+	}
+}
+
 func TestConfigCheckLooksAtAllThatAStartWould(t *testing.T) {
 	t.Parallel()
 	chain := startChain(t, devchain.Config{Mining: devchain.Manual})
@@ -97,6 +132,23 @@ func TestConfigCheckLooksAtAllThatAStartWould(t *testing.T) {
 		"offline, no batches":        {[]string{"--offline", "--rpc_max_batch=0"}, exitSettings, "--rpc_max_batch"},
 		"debug methods for all":      {[]string{"--offline", "--rpc_debug", "--rpc_addr=0.0.0.0:3000"}, exitSettings, "--admin_debug"},
 		"operators' token too short": {[]string{"--offline", "--admin_addr=127.0.0.1:0", "--admin_token=x"}, exitSettings, "--admin_token"},
+		"node, by its name":          {append([]string{"node"}, sound...), exitOK, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"},
+		"pool":                       {[]string{"pool", sound[0]}, exitOK, "v0.9"},
+		"pool, offline":              {[]string{"pool", "--offline"}, exitOK, "Not looked at"},
+		"pool, nobody at the URL":    {[]string{"pool", "--node_http=http://127.0.0.1:1"}, exitFailed, "--node_http: the node has no answer"},
+		"pool, no Redis":             {[]string{"pool", "--offline", "--store=redis"}, exitSettings, "--store: redis needs --redis_url"},
+		"pool, lease in vain":        {[]string{"pool", "--offline", "--pool_lease_ttl=5s"}, exitSettings, "--pool_lease_ttl (flag) has no effect"},
+		"pool, half a certificate":   {[]string{"pool", "--offline", "--remote_tls_cert=cert.pem"}, exitSettings, "--remote_tls_cert"},
+		"pool, a builder's setting":  {[]string{"pool", "--offline", "--max_bundle_size=3"}, exitSettings, "unknown flag --max-bundle-size"},
+		"pool, a constant":           {[]string{"pool", "--offline", "--min_inclusion_rate_denominator=0"}, exitSettings, "--min_inclusion_rate_denominator"},
+		"rpc":                        {[]string{"rpc", sound[0], "--pool=http://127.0.0.1:1"}, exitOK, "v0.9"},
+		"rpc, no pool":               {[]string{"rpc", "--offline"}, exitSettings, "--pool is missing"},
+		"rpc, no batches":            {[]string{"rpc", "--offline", "--pool=http://127.0.0.1:1", "--rpc_max_batch=0"}, exitSettings, "--rpc_max_batch"},
+		"builder":                    {[]string{"builder", sound[0], sound[1], "--pool=http://127.0.0.1:1"}, exitOK, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"},
+		"builder, no key":            {[]string{"builder", sound[0], "--pool=http://127.0.0.1:1"}, exitSettings, "--signer_private_keys"},
+		"builder, no pool":           {[]string{"builder", "--offline"}, exitSettings, "--pool is missing"},
+		"builder, a fee mode":        {[]string{"builder", "--offline", "--pool=http://127.0.0.1:1", "--priority_fee_mode_kind=free"}, exitSettings, "--priority_fee_mode_kind"},
+		"builder, debug in vain":     {[]string{"builder", "--offline", "--pool=http://127.0.0.1:1", "--admin_debug"}, exitSettings, "--admin_debug has no effect"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

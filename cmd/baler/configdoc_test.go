@@ -50,8 +50,8 @@ precedence; after them comes the default. In flag names and keys ` + "`-` and `_
 begins with ` + "`BALER_`" + ` is an error that names the nearest known one, a setting that has no effect beside the others is an error too, and exit
 code 2 says that a setting is missing or wrong.
 
-- ` + "`baler config print`" + ` prints the settings in effect with where each comes from; secrets are hidden. Its output is a configuration file.
-- ` + "`baler config check`" + ` makes the checks of a start, and starts nothing; with ` + "`--offline`" + ` it asks nobody.
+- ` + "`baler config print`" + ` (or ` + "`baler config print pool`, `rpc`, `builder`" + `) prints the settings in effect with where each comes from; secrets are hidden. Its output is a configuration file.
+- ` + "`baler config check`" + ` (or ` + "`baler config check pool`, `rpc`, `builder`" + `) makes the checks of a start, and starts nothing; with ` + "`--offline`" + ` it asks nobody.
 - At a SIGHUP ` + "`baler node`, `pool`, `rpc` or `builder`" + ` reads its settings again. Those marked *(reload)* change, and so do the keys: new ones are used, missing ones
   finish their transactions first. The others are named in the log and need a restart. If anything is wrong, nothing changes.
 
@@ -78,6 +78,9 @@ passwords, URLs with credentials) may stand in a file that only its owner can re
 		fmt.Fprintf(&page, "\n## `%s`\n\n%s\n", command.FullPath(), command.Help)
 		group := "\x00"
 		for _, f := range command.Flags {
+			if command.Parent.Parent != nil && command.Parent.Parent.Name == "config" && f.Name != "offline" {
+				continue // the command itself has them
+			}
 			title := ""
 			if f.Group != nil {
 				title = f.Group.Title

@@ -126,18 +126,15 @@ func (d deployed) withConfig(path string) []string {
 // checkSound lets `baler config check` look at the settings, with real keys.
 func (d deployed) checkSound(t *testing.T) {
 	t.Helper()
-	if d.args[0] != "node" {
-		return
-	}
 	path := filepath.Join(t.TempDir(), "baler.toml")
 	text := "node_http = 'http://node.example:8545'\nsigner_private_keys = '" + testKey + "'\n"
-	if slices.Contains(d.args, "--store=redis") {
+	if slices.ContainsFunc(d.args, func(arg string) bool { return arg == "--store=redis" || strings.HasPrefix(arg, "--lease-") }) {
 		text += "redis_url = 'redis://redis:6379/0'\nadmin_token = '0123456789abcdef'\n"
 	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"config", "check", "--offline"}, d.withConfig(path)[1:]...)
+	args := append([]string{"config", "check", d.args[0], "--offline"}, d.withConfig(path)[1:]...)
 	if code, _, stderr := ran(t, nil, args...); code != exitOK {
 		t.Errorf("%s: %s", d.where, stderr)
 	}

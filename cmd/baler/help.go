@@ -100,7 +100,8 @@ Examples:
 // Help is shown with the commands.
 func (*configCommand) Help() string {
 	return `Examples:
-  baler config check --config baler.toml && baler node --config baler.toml`
+  baler config check --config baler.toml && baler node --config baler.toml
+  baler config check pool --config pool.toml && baler pool --config pool.toml`
 }
 
 // Help is shown with the flags.
@@ -164,19 +165,46 @@ Examples:
   baler replay baler-data --json > journal.jsonl       and later: baler replay journal.jsonl`
 }
 
+// Help is shown with the commands.
+func (*configPrintCommand) Help() string { return printHelp }
+
 // Help is shown with the flags.
-func (*configPrintCommand) Help() string {
-	return `Prints TOML that can be given to --config again, with where each value comes from.
+func (*printNode) Help() string { return printHelp }
+
+// Help is shown with the flags.
+func (*printPool) Help() string { return printHelp }
+
+// Help is shown with the flags.
+func (*printRPC) Help() string { return printHelp }
+
+// Help is shown with the flags.
+func (*printBuilder) Help() string { return printHelp }
+
+const printHelp = `Prints TOML that can be given to --config again, with where each value comes from.
 
 Examples:
-  baler config print --config baler.toml --num-signers 2`
-}
+  baler config print --config baler.toml --num-signers 2
+  baler config print rpc --config rpc.toml`
+
+// Help is shown with the commands.
+func (*configCheckCommand) Help() string { return checkHelp }
 
 // Help is shown with the flags.
-func (*configCheckCommand) Help() string {
-	return `Ends with exit code 0 if 'baler node' would start with these settings, with 2 and one line that says what is wrong if not.
+func (*checkNode) Help() string { return checkHelp }
+
+// Help is shown with the flags.
+func (*checkPool) Help() string { return checkHelp }
+
+// Help is shown with the flags.
+func (*checkRPC) Help() string { return checkHelp }
+
+// Help is shown with the flags.
+func (*checkBuilder) Help() string { return checkHelp }
+
+const checkHelp = `Ends with exit code 0 if the command would start with these settings; if not, with one line that says why, and exit code 2, or 1 if the
+node is away.
 
 Examples:
   baler config check --config baler.toml
+  baler config check builder --config builder.toml
   baler config check --config baler.toml --offline     asks neither the node nor whoever keeps the keys`
-}

@@ -44,7 +44,7 @@ type cli struct {
 	Admin    adminCommand   `cmd:"" help:"Look after the bundle senders' keys: their funds, and which are used."`
 	Explain  explainCommand `cmd:"" help:"Tell an operation's whole story: what happened to it, why it waits, when it will be taken."`
 	Whatif   whatifCommand  `cmd:"" help:"Replay what bundles were chosen from under other fee policies, and print what they would have earned."`
-	Settings configCommand  `cmd:"" name:"config" help:"Look at the settings of 'baler node'."`
+	Settings configCommand  `cmd:"" name:"config" help:"Look at the settings of 'baler node', 'pool', 'rpc' or 'builder'."`
 
 	Probe      probeCommand      `cmd:"" help:"Ask a running bundler's probe, and end with exit code 0 if it says yes: for containers without a shell."`
 	Top        topCommand        `cmd:"" help:"Show the bundle senders and the mempool of a running bundler, live in the terminal."`

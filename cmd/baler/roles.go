@@ -128,19 +128,41 @@ func (r reached) close() {
 	}
 }
 
+// whole are the settings as those of a whole bundler, and those of its leases.
+func (c *poolCommand) whole() (bundlerSettings, leaseSettings, error) {
+	leases := leaseSettings{
+		keyLeaseSettings: keyLeaseSettings{RedisURL: c.RedisURL, LeaseTTL: time.Minute, LeaseMargin: 10 * time.Second, redisSettings: c.redisSettings},
+		PoolTTL:          c.PoolTTL,
+	}
+	s, err := defaults()
+	if err == nil && c.Store == storeRedis && !leases.leased() {
+		err = badSetting("--store: redis needs --redis_url")
+	}
+	s.Chain, s.Proposals.priceSettings, s.Mempool, s.Validation, s.Aggregator = c.Chain, c.Prices, c.Mempool, c.Validation, c.Aggregator
+	s.Admin, s.Log, s.Traces = c.Admin, c.Log, c.Traces
+	return s, leases, err
+}
+
+// server makes the server for other processes, which does not listen yet.
+func (c *poolCommand) server(log *slog.Logger) (*remote.Server, error) {
+	security, err := c.Remote.security()
+	if err != nil {
+		return nil, err
+	}
+	served, err := remote.NewServer(remote.ServerConfig{Security: security, Logger: log})
+	if err != nil {
+		return nil, badSetting("--remote_token, --remote_tls_cert, --remote_tls_key, --remote_tls_ca: %w", err)
+	}
+	return served, nil
+}
+
 // Run runs until the context ends.
 func (c *poolCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
 	signals, stopSignals := hangups(out)
 	defer stopSignals()
-	s, err := defaults()
+	s, leases, err := c.whole()
 	if err != nil {
 		return err
-	}
-	s.Chain, s.Proposals.priceSettings, s.Mempool, s.Validation, s.Aggregator = c.Chain, c.Prices, c.Mempool, c.Validation, c.Aggregator
-	s.Admin, s.Log, s.Traces = c.Admin, c.Log, c.Traces
-	leases := leaseSettings{
-		keyLeaseSettings: keyLeaseSettings{RedisURL: c.RedisURL, LeaseTTL: time.Minute, LeaseMargin: 10 * time.Second, redisSettings: c.redisSettings},
-		PoolTTL:          c.PoolTTL,
 	}
 	shared, err := leases.open()
 	if err != nil {
@@ -149,17 +171,10 @@ func (c *poolCommand) Run(ctx context.Context, parsed *kong.Context, out console
 	if shared != nil {
 		defer func() { _ = shared.Close() }()
 	}
-	if c.Store == storeRedis && shared == nil {
-		return badSetting("--store: redis needs --redis_url")
-	}
-	security, err := c.Remote.security()
+	log := s.Log.logger(out)
+	served, err := c.server(log)
 	if err != nil {
 		return err
-	}
-	log := s.Log.logger(out)
-	served, err := remote.NewServer(remote.ServerConfig{Security: security, Logger: log})
-	if err != nil {
-		return badSetting("--remote_token, --remote_tls_cert, --remote_tls_key, --remote_tls_ca: %w", err)
 	}
 	at, err := reach(ctx, c.nodeSettings, c.entryPointSettings, c.Admin.server, log)
 	if err != nil {
@@ -205,19 +220,25 @@ func (c *poolCommand) live(ctx context.Context, leases leaseSettings, shared red
 	return errors.Join(life(keep), keep.store.Close())
 }
 
-// Run runs until the context ends.
-func (c *rpcCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
+// whole are the settings as those of a whole bundler.
+func (c *rpcCommand) whole() (bundlerSettings, error) {
 	switch {
 	case c.RPC.RPCSubscriptions:
-		return badSetting("--rpc_subscriptions has no effect: what happens is told where the pool is")
+		return bundlerSettings{}, badSetting("--rpc_subscriptions has no effect: what happens is told where the pool is")
 	case c.Validation.PvgExpectedBundleSize == "":
-		return badSetting("--pvg_expected_bundle_size is empty")
+		return bundlerSettings{}, badSetting("--pvg_expected_bundle_size is empty")
 	}
 	s, err := defaults()
+	s.Chain, s.Validation, s.Aggregator, s.RPC, s.Admin, s.Log, s.Traces = c.Chain, c.Validation, c.Aggregator, c.RPC, c.Admin, c.Log, c.Traces
+	return s, err
+}
+
+// Run runs until the context ends.
+func (c *rpcCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
+	s, err := c.whole()
 	if err != nil {
 		return err
 	}
-	s.Chain, s.Validation, s.Aggregator, s.RPC, s.Admin, s.Log, s.Traces = c.Chain, c.Validation, c.Aggregator, c.RPC, c.Admin, c.Log, c.Traces
 	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, c.RPC.probes, parsed, out, func(_ *reached, client *remote.Client, _ *slog.Logger) (part, error) {
 		return part{name: "rpc", read: c.reload, keep: kept{role: role{client: client, edge: true}}}, nil
 	})
@@ -289,21 +310,27 @@ func (c *builderCommand) keys(ctx context.Context) ([]signer.Signer, error) {
 	return whole.keys(ctx)
 }
 
-// Run runs until the context ends.
-func (c *builderCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
-	leases := c.leases()
+// whole are the settings as those of a whole bundler.
+func (c *builderCommand) whole() (bundlerSettings, error) {
 	if c.Admin.AdminDebug {
-		return badSetting("--admin_debug has no effect: the debug methods are about the pool, in another process")
+		return bundlerSettings{}, badSetting("--admin_debug has no effect: the debug methods are about the pool, in another process")
 	}
-	if leases.leased() && c.DataDir != usualDataDir {
-		return badSetting("--data_dir has no effect: keys are leased, and their journals are in Redis")
+	if c.leases().leased() && c.DataDir != usualDataDir {
+		return bundlerSettings{}, badSetting("--data_dir has no effect: keys are leased, and their journals are in Redis")
 	}
 	s, err := defaults()
+	s.Chain, s.Senders, s.Relay, s.Proposals, s.Validation, s.Aggregator = c.Chain, c.Senders, c.Relay, c.Proposals, c.Validation, c.Aggregator
+	s.Admin, s.Log, s.Traces = c.Admin, c.Log, c.Traces
+	return s, err
+}
+
+// Run runs until the context ends.
+func (c *builderCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
+	s, err := c.whole()
 	if err != nil {
 		return err
 	}
-	s.Chain, s.Senders, s.Relay, s.Proposals, s.Validation, s.Aggregator = c.Chain, c.Senders, c.Relay, c.Proposals, c.Validation, c.Aggregator
-	s.Admin, s.Log, s.Traces = c.Admin, c.Log, c.Traces
+	leases := c.leases()
 	keys, err := c.keys(ctx)
 	if err != nil {
 		return err
