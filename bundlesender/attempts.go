@@ -88,7 +88,9 @@ func (m *Machine) newestAt() *Attempt {
 	return nil
 }
 
-// releaseClaims gives back what the pool handed over for a proposal and is not kept for the bundle, nor held already.
+// releaseClaims gives back what the pool handed over for a proposal and is not kept for the bundle, nor held already. What a transaction
+// of ours has mined, and the pool offers all the same, is kept: a reorg has brought it back there, and is about to make the transaction
+// live here; or the pool is about to take in that it is mined.
 func (m *Machine) releaseClaims(claimed, operations, keep []common.Hash) {
 	if len(claimed)+len(operations) == 0 {
 		return
@@ -100,7 +102,7 @@ func (m *Machine) releaseClaims(claimed, operations, keep []common.Hash) {
 	var back []common.Hash
 	for _, ops := range [][]common.Hash{claimed, operations} {
 		for _, op := range ops {
-			if _, ok := seen[op]; !ok && !m.Holds(op) {
+			if _, ok := seen[op]; !ok && !m.Holds(op) && !m.hasMined(op) {
 				back = append(back, op)
 			}
 			seen[op] = struct{}{}
@@ -129,6 +131,16 @@ func (m *Machine) release(id AttemptID, ops []common.Hash) {
 		delete(m.held, op)
 	}
 	m.emit(Release{Attempt: id, Operations: ops})
+}
+
+// hasMined says whether one of our transactions has mined the operation, as far as we have seen.
+func (m *Machine) hasMined(op common.Hash) bool {
+	for i := range m.attempts {
+		if a := &m.attempts[i]; a.Status == StatusMined && !a.Reverted && slices.Contains(a.Operations, op) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Machine) inLive(op common.Hash) bool {

@@ -294,6 +294,16 @@ func (m *Machine) Settled() []Attempt {
 	return m.selectAttempts(func(a *Attempt) bool { return a.Status == StatusMined })
 }
 
+// Mined returns the operations that the settled attempts have mined.
+func (m *Machine) Mined() (operations []common.Hash) {
+	for i := range m.attempts {
+		if a := &m.attempts[i]; a.Status == StatusMined && !a.Reverted {
+			operations = append(operations, a.Operations...)
+		}
+	}
+	return operations
+}
+
 func (m *Machine) selectAttempts(is func(*Attempt) bool) []Attempt {
 	var out []Attempt
 	for i := range m.attempts {

@@ -81,7 +81,7 @@ func (m *Machine) revive(ids []AttemptID) bool {
 			continue
 		}
 		found = true
-		a.Status, a.MinedBlock, a.MinedHash = StatusSent, 0, common.Hash{}
+		a.Status, a.MinedBlock, a.MinedHash, a.Reverted = StatusSent, 0, common.Hash{}, false
 		m.nonce = min(m.nonce, a.Nonce)
 		for _, op := range a.Operations {
 			m.held[op] = struct{}{}
@@ -105,7 +105,7 @@ func (m *Machine) noteMined(mined []Mined) uint64 {
 		if a == nil || a.Status == StatusMined || m.minedAt(a.Nonce) {
 			continue
 		}
-		a.Status, a.MinedBlock, a.MinedHash = StatusMined, in.Block, in.Hash
+		a.Status, a.MinedBlock, a.MinedHash, a.Reverted = StatusMined, in.Block, in.Hash, in.Reverted
 		next = max(next, a.Nonce+1)
 		m.emit(Settle{
 			Attempt: a.ID, Kind: a.Kind, Hash: a.Hash, Block: in.Block, BlockHash: in.Hash, Operations: a.Operations,

@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"slices"
 
+	"baler/chain"
 	"baler/entrypoint"
 	"baler/event"
 	"baler/pool"
@@ -103,17 +105,19 @@ func (d *desk) Leave(ctx context.Context, builder string, operations []common.Ha
 	return d.register.went(ctx, d.node, builder)
 }
 
-// hold makes these operations all that a builder has claimed.
+// hold makes these operations all that a builder has claimed. Those that are not in the pool are the builder's when they come back.
 func (n *Node) hold(builder string, operations []common.Hash, until uint64) {
 	n.pool.look(func(p *pool.Pool) {
 		p.ReleaseAll(builder)
-		p.Claim(builder, operations, until)
+		refused := p.Carry(builder, operations, until)
+		mined := slices.DeleteFunc(slices.Clone(refused), func(op common.Hash) bool { return p.Get(op) != nil })
+		n.carriers.follow(builder, mined, n.head.Load().number()+chain.ReorgDepth)
 	})
 }
 
 // Revive implements [BuilderPool].
 func (d *desk) Revive(_ context.Context, builder string, transaction common.Hash, operations []common.Hash, until uint64) error {
-	d.node.pool.look(func(p *pool.Pool) { p.Claim(builder, operations, until) })
+	d.node.pool.look(func(p *pool.Pool) { p.Carry(builder, operations, until) })
 	d.node.strike(transaction)
 	return nil
 }

@@ -83,10 +83,10 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	w.aborts[e.Seq] = cancel
-	holds, live := w.machine.Record().Held, w.inFlight()
+	carries, live := w.carries(), w.inFlight()
 	w.task(func() {
 		head := w.node.head.Load()
-		w.market.begin(!e.Floor.IsZero(), holds, live, head.number()+claimBlocks)
+		w.market.begin(!e.Floor.IsZero(), carries, live, head.number()+claimBlocks)
 		proposal, err := w.proposal(ctx, e, head)
 		if err != nil {
 			if ctx.Err() == nil {
@@ -441,15 +441,13 @@ func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
 	w.node.log.Info("transaction relayed again", "signer", w.builder, "tx", signed.tx.Hash(), "answer", answer.Class, "text", answer.Text)
 }
 
-// settle accounts for a mined transaction. Its operations were settled with the block's logs; those that it did not
-// mine (it reverted) are free for the next bundle.
+// settle accounts for a mined transaction. Its operations leave the pool, and with that their claims, with the block's logs. They are
+// not given back here: if a reorg has brought them back to the pool meanwhile, they are in a live transaction again. Of a reverted
+// bundle the machine releases what is in no other transaction.
 func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	receipt := w.mined[e.Hash]
 	delete(w.mined, e.Hash)
 	w.node.config.Boundary("transaction mined")
-	if !e.Reverted { // of a reverted bundle the machine itself releases what is in no other transaction
-		w.release(ctx, e.Operations)
-	}
 	if receipt == nil {
 		return
 	}

@@ -100,17 +100,22 @@ func (w *worker) release(ctx context.Context, operations []common.Hash) {
 
 // sayHeld tells a pool that has begun anew what the sender holds.
 func (w *worker) sayHeld(ctx context.Context) {
-	held, holds, until := w.inFlight(), w.machine.Record().Held, w.node.head.Load().number()+claimBlocks
+	held, carries, until := w.inFlight(), w.carries(), w.node.head.Load().number()+claimBlocks
 	w.ask(ctx, errand{what: "claiming what is in flight", run: func(ctx context.Context) error {
-		return w.present(ctx, held, holds, until)
+		return w.present(ctx, held, carries, until)
 	}})
 }
 
-// present prolongs claims, or makes all of them anew at a pool that does not know them.
-func (w *worker) present(ctx context.Context, held, holds []common.Hash, until uint64) error {
-	_, err := w.node.port.ExtendClaim(ctx, w.builder, held, until)
+// present prolongs claims, or makes all of them anew at a pool that does not know them. What is in live transactions and not claimed,
+// because it was not in the pool for a while, is claimed.
+func (w *worker) present(ctx context.Context, held, carries []common.Hash, until uint64) error {
+	missing, err := w.node.port.ExtendClaim(ctx, w.builder, held, until)
 	if errors.Is(err, ErrNotResumed) {
-		return w.node.port.Resume(ctx, w.builder, holds, until)
+		return w.node.port.Resume(ctx, w.builder, carries, until)
+	}
+	missing = slices.DeleteFunc(slices.Clone(missing), func(op common.Hash) bool { return !slices.Contains(carries, op) })
+	if err == nil && len(missing) > 0 {
+		_, err = w.node.port.Claim(ctx, w.builder, missing, until)
 	}
 	return err
 }

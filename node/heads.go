@@ -69,6 +69,7 @@ func (n *Node) takeIn(ctx context.Context, update chain.Update) (mined []inclusi
 	}
 	n.head.Store(next)
 	n.books.seen(update.Head)
+	n.carriers.forget(next.number())
 	n.pool.do(func(p *pool.Pool) []pool.Removed {
 		return p.Head(pool.Head{Number: next.number(), Timestamp: update.Head.Time, BaseFee: next.baseFee})
 	})

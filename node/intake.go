@@ -52,12 +52,25 @@ func (n *Node) readmitted(ctx context.Context, op *pool.Operation) (common.Hash,
 		if op.CodeHashes != nil {
 			admitted.CodeHashes = op.CodeHashes
 		}
-		return p.Readmit(admitted)
+		return n.readd(p, admitted)
 	}
 	admitted := &pool.Operation{Op: op.Op, Hash: hash, EntryPoint: op.EntryPoint, CodeHashes: op.CodeHashes}
 	return n.validated(ctx, admitted, door{
 		within: true, precheck: (*pool.Pool).PrecheckAgain, add: again, keep: func(context.Context, *pool.Operation) error { return nil },
 	})
+}
+
+// readd puts an operation back into the pool. If a reorg has taken it out of a builder's transaction it is that builder's, before
+// anybody else can have it.
+func (n *Node) readd(p *pool.Pool, op *pool.Operation) (pool.Added, error) {
+	added, err := p.Readmit(op)
+	if err != nil {
+		return added, err
+	}
+	if builder := n.carriers.take(op.Hash); builder != "" {
+		p.Carry(builder, []common.Hash{op.Hash}, n.head.Load().number()+claimBlocks)
+	}
+	return added, nil
 }
 
 // door is a way into the pool: for an operation that comes for the first time, or again.

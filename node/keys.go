@@ -11,7 +11,6 @@ import (
 	"baler/chain"
 	"baler/event"
 	"baler/lease"
-	"baler/pool"
 	"baler/rejection"
 	"baler/rpc"
 	"baler/signer"
@@ -46,8 +45,8 @@ type KeyHolder interface {
 	// Hold makes the key this process's, with the journal that its last holder left. It does not wait for another holder:
 	// ErrKeyTaken.
 	Hold(ctx context.Context, key signer.Signer) (*HeldKey, error)
-	// InFlight returns the operations that whoever holds the key, or held it last, has in transactions that may be mined.
-	InFlight(ctx context.Context, key common.Address) ([]common.Hash, error)
+	// InFlight is [InFlight].
+	InFlight(ctx context.Context, key common.Address) (live, mined []common.Hash, err error)
 }
 
 // ErrKeyTaken says that a key is not free.
@@ -282,34 +281,64 @@ func (k *keyring) join(ctx context.Context, w *worker) {
 func (k *keyring) claim(ctx context.Context, w *worker) {
 	until := k.node.head.Load().number() + claimBlocks
 	w.ask(ctx, errand{what: "claiming what is in flight", run: func(ctx context.Context) error {
-		return k.node.port.Resume(ctx, w.builder, w.held, until)
+		return k.node.port.Resume(ctx, w.builder, w.resumed, until)
 	}})
 }
 
 // claimRestored does so for those who were there before the pool had its operations. What other processes have in flight with the
-// other keys, a dead one's among them, is kept out of bundles here until it is mined, or its key is held here, or for some blocks.
+// other keys, a dead one's among them, is kept out of bundles here until it is mined, or its key is held here, or for some blocks. So
+// is what this process had in flight with keys that it may not hold any more.
 func (k *keyring) claimRestored(ctx context.Context) {
-	inFlight := make(map[common.Address][]common.Hash)
-	if k.holder != nil && !k.node.remote() {
-		for _, key := range k.states() {
-			operations, err := k.holder.InFlight(ctx, key.Key)
-			if err != nil {
-				k.node.log.Warn("what another process has in flight could not be read", "signer", key.Key, "err", err)
-			}
-			inFlight[key.Key] = operations
-		}
-	}
+	inFlight := k.inFlight(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.restored = true
 	until := k.node.head.Load().number() + leftClaimBlocks
-	for _, key := range k.wanted {
-		if w := k.of(key.Address()); w != nil {
-			k.claim(ctx, w)
-			continue
-		}
-		k.node.pool.look(func(p *pool.Pool) { p.Claim(key.Address().Hex(), inFlight[key.Address()], until) })
+	for _, w := range k.workers {
+		k.claim(ctx, w)
 	}
+	for key, operations := range inFlight {
+		if k.of(key) == nil {
+			k.node.hold(key.Hex(), operations, until)
+		}
+	}
+}
+
+// inFlight reads what there is in transactions of keys that are not held here. With the pool elsewhere nobody here has to know.
+func (k *keyring) inFlight(ctx context.Context) map[common.Address][]common.Hash {
+	found := make(map[common.Address][]common.Hash)
+	if k.node.remote() {
+		return found
+	}
+	read := func(key common.Address, look InFlight) {
+		live, mined, err := look(ctx, key)
+		if err != nil {
+			k.node.log.Warn("what a key that is not held here has in flight could not be read", "signer", key, "err", err)
+		}
+		found[key] = slices.Concat(live, mined)
+	}
+	held := make(map[common.Address]bool)
+	for _, state := range k.states() {
+		if held[state.Key] = state.Held; !state.Held && k.holder != nil {
+			read(state.Key, k.holder.InFlight)
+		}
+	}
+	left, err := k.node.config.Store.Journals()
+	if err != nil {
+		k.node.log.Warn("the journals of keys that are not used any more could not be listed", "err", err)
+	}
+	for _, key := range left {
+		if _, leased := found[key]; !held[key] && !leased {
+			read(key, func(_ context.Context, key common.Address) (live, mined []common.Hash, err error) {
+				journal, err := k.node.config.Store.Journal(key)
+				if err != nil {
+					return nil, nil, err
+				}
+				return journal.InFlight()
+			})
+		}
+	}
+	return found
 }
 
 // leave takes a worker that has ended out of the ring. What it has in transactions stays claimed for a while.
@@ -320,7 +349,7 @@ func (k *keyring) leave(ctx context.Context, w *worker) {
 	if at := k.node.head.Load(); at != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 		defer cancel()
-		if err := k.node.port.Leave(ctx, w.builder, w.machine.Record().Held, at.number()+leftClaimBlocks); err != nil {
+		if err := k.node.port.Leave(ctx, w.builder, w.carries(), at.number()+leftClaimBlocks); err != nil {
 			k.node.log.Warn("the pool does not know that a bundle sender has ended", "signer", w.builder, "err", err)
 		}
 	}

@@ -64,7 +64,22 @@ func (k *keyServer) Hold(_ context.Context, key signer.Signer) (*node.HeldKey, e
 	}}, nil
 }
 
-func (k *keyServer) InFlight(context.Context, common.Address) ([]common.Hash, error) { return nil, nil }
+// InFlight reads the key's journal, unless somebody here has it open.
+func (k *keyServer) InFlight(_ context.Context, key common.Address) (live, mined []common.Hash, err error) {
+	if k.holds(key) {
+		return nil, nil, nil
+	}
+	kept, err := store.Open(k.dir+"/"+key.Hex(), store.Meta{ChainID: 1337}, store.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = kept.Close() }()
+	journal, err := kept.Journal(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	return journal.InFlight()
+}
 
 // set says whether another process has a key.
 func (k *keyServer) set(key common.Address, taken bool) {

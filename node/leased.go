@@ -45,18 +45,18 @@ func (l *LeasedKeys) Hold(ctx context.Context, key signer.Signer) (*HeldKey, err
 }
 
 // InFlight implements [KeyHolder].
-func (l *LeasedKeys) InFlight(ctx context.Context, key common.Address) ([]common.Hash, error) {
+func (l *LeasedKeys) InFlight(ctx context.Context, key common.Address) (live, mined []common.Hash, err error) {
 	pairs, err := l.Leases.Look(ctx, keyName(key))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	kept, err := store.Look(pairs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	journal, err := kept.Journal(key)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return journal.InFlight()
 }

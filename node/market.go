@@ -25,7 +25,7 @@ type market struct {
 	size    func(uint64) // hears the size of bundles
 
 	mu          sync.Mutex
-	holds       []common.Hash // by live transactions, when the proposal began
+	carries     []common.Hash // by the sender's transactions, when the proposal began
 	until       uint64
 	own         []*pool.Operation // what is offered while the pool is away; nil: it is not, or nothing can be
 	replaces    bool
@@ -36,11 +36,11 @@ type market struct {
 
 var _ proposer.Pool = (*market)(nil)
 
-// begin begins a proposal. holds are the operations of live transactions, live those that a replacement may have.
-func (m *market) begin(replaces bool, holds, live []common.Hash, until uint64) {
+// begin begins a proposal. live are the operations that a replacement may have.
+func (m *market) begin(replaces bool, carries, live []common.Hash, until uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.replaces, m.holds, m.until, m.entryPoints, m.own, m.head, m.offers = replaces, holds, until, nil, nil, common.Hash{}, 0
+	m.replaces, m.carries, m.until, m.entryPoints, m.own, m.head, m.offers = replaces, carries, until, nil, nil, common.Hash{}, 0
 	if replaces && m.seen != nil {
 		m.own = m.seen.all(live)
 	}
@@ -86,7 +86,7 @@ func (m *market) Candidates(ctx context.Context, q pool.Query) ([]*pool.Operatio
 	}
 	offer, err := m.port.Candidates(ctx, q)
 	if errors.Is(err, ErrNotResumed) {
-		if err = m.port.Resume(ctx, m.builder, m.holds, m.until); err == nil {
+		if err = m.port.Resume(ctx, m.builder, m.carries, m.until); err == nil {
 			offer, err = m.port.Candidates(ctx, q)
 		}
 	}

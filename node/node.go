@@ -127,6 +127,7 @@ type Node struct {
 	estimator *estimation.Estimator
 	pool      *mempool
 	history   *history
+	carriers  *carriers
 	suspicion *suspicion
 	books     *books
 	timeline  *timeline
@@ -182,7 +183,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 		config: config, chain: client, heads: heads, log: log, source: source,
 		usual:   route{sender: relay, private: config.PrivateRelay},
 		raced:   route{name: racedRoute, sender: config.Raced, private: config.RacedPrivate},
-		history: newHistory(config.HistorySize), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
+		history: newHistory(config.HistorySize), carriers: newCarriers(), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
 		timeline: stories, streams: streams, started: make(chan struct{}), lookout: newLookout(),
 	}
 	n.books = newBooks()

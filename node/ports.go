@@ -42,10 +42,11 @@ type BuilderPool interface {
 	// ExtendClaim is [pool.Pool.ExtendClaim]: it returns the operations that the builder does not have. ErrNotResumed.
 	ExtendClaim(ctx context.Context, builder string, operations []common.Hash, until uint64) (missing []common.Hash, err error)
 
-	// Resume says that the builder begins or goes on, and that its live transactions hold these operations: they are claimed for
-	// it, and whatever else it had is free.
+	// Resume says that the builder begins or goes on, and that its transactions hold these operations: those that may be mined, and
+	// those whose blocks a reorg may still take back, or this pool may not have seen. They are claimed for it, those that are not in
+	// the pool when a reorg brings them back; whatever else it had is free.
 	Resume(ctx context.Context, builder string, operations []common.Hash, until uint64) error
-	// Leave says that the builder ends. What its transactions hold stays claimed until a block.
+	// Leave says that the builder ends. What its transactions hold, as with Resume, stays claimed until a block.
 	Leave(ctx context.Context, builder string, operations []common.Hash, until uint64) error
 	// Revive says that a reorg has un-mined a transaction of the builder: it waits again, and holds these operations.
 	Revive(ctx context.Context, builder string, transaction common.Hash, operations []common.Hash, until uint64) error

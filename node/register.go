@@ -18,8 +18,9 @@ import (
 // in time, or does not send them any more.
 const buildersGrace = 5 * time.Second
 
-// InFlight returns the operations that whoever holds a key, or held it last, has in transactions that may be mined.
-type InFlight func(ctx context.Context, key common.Address) ([]common.Hash, error)
+// InFlight returns the operations that whoever holds a key, or held it last, has in transactions: in those that may be mined (live), and
+// in those whose blocks a reorg may still take back.
+type InFlight func(ctx context.Context, key common.Address) (live, mined []common.Hash, err error)
 
 // register knows the builders of other processes: which have said, in this life of the pool, what they hold.
 //
@@ -114,13 +115,13 @@ func (r *register) claim(ctx context.Context, n *Node, name string) (held bool, 
 		n.log.Warn("a builder has not come back; what it has in flight is not known", "signer", name)
 		return false, nil
 	}
-	operations, err := r.inFlight(ctx, common.HexToAddress(name))
+	live, mined, err := r.inFlight(ctx, common.HexToAddress(name))
 	if err != nil {
 		return false, err
 	}
-	n.log.Warn("a builder has not come back; what it has in flight stays out of bundles for some blocks", "signer", name, "ops", len(operations))
-	n.hold(name, operations, n.head.Load().number()+leftClaimBlocks)
-	return len(operations) > 0, nil
+	n.log.Warn("a builder has not come back; what it has in flight stays out of bundles for some blocks", "signer", name, "ops", len(live))
+	n.hold(name, slices.Concat(live, mined), n.head.Load().number()+leftClaimBlocks)
+	return len(live) > 0, nil
 }
 
 // forBuilder does something with the claims of a builder that has resumed. What a process whose lease ended meanwhile has done counts

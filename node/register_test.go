@@ -28,7 +28,7 @@ func (l heldUntil) Lost() <-chan struct{} { return nil }
 
 // poolOf is a node with a pool for other processes that has some operations, and whose last life knew some builders.
 func poolOf(config Config, operations int, absent ...string) (*Node, []common.Hash) {
-	n := &Node{config: config, log: slog.New(slog.DiscardHandler), sink: func(event.Event) {}, books: newBooks()}
+	n := &Node{config: config, log: slog.New(slog.DiscardHandler), sink: func(event.Event) {}, books: newBooks(), carriers: newCarriers()}
 	n.pool = &mempool{pool: pool.New(pool.DefaultConfig()), sink: n.sink}
 	n.head.Store(&head{header: &types.Header{Number: big.NewInt(100)}})
 	n.desk = &desk{node: n, register: newRegister(&n.config)}
@@ -61,11 +61,11 @@ func (n *Node) offered(t *testing.T, builder string) ([]common.Hash, error) {
 func TestAPoolWaitsForTheBuildersOfItsLastLife(t *testing.T) {
 	t.Parallel()
 	const here, absent = "0x00000000000000000000000000000000000000aA", "0x00000000000000000000000000000000000000bB"
-	inFlight := func(_ context.Context, key common.Address) ([]common.Hash, error) {
+	inFlight := func(_ context.Context, key common.Address) (live, mined []common.Hash, err error) {
 		if key != common.HexToAddress(absent) {
 			t.Errorf("have the journal of %s read, want that of %s", key, absent)
 		}
-		return []common.Hash{{1}}, nil
+		return []common.Hash{{1}}, nil, nil
 	}
 	synctest.Test(t, func(t *testing.T) {
 		n, all := poolOf(Config{InFlight: inFlight}, 3, here, absent)

@@ -235,12 +235,19 @@ func (r *roles) base() node.Config {
 // startPool starts a pool on the store that the last one has left.
 func (r *roles) startPool(t *testing.T) {
 	t.Helper()
+	r.startLife(t, func(c *node.Config) { c.Serves = true })
+}
+
+// startLife starts a node that has the pool, on the store that the last one has left.
+func (r *roles) startLife(t *testing.T, change func(*node.Config)) {
+	t.Helper()
 	kept, err := store.Open(r.dir, store.Meta{ChainID: r.chain.ChainID()}, store.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := r.base()
-	config.Serves, config.Store = true, kept
+	config.Store = kept
+	change(&config)
 	var end func()
 	r.pool, end = r.run(t, config)
 	r.stop = sync.OnceFunc(func() {

@@ -49,7 +49,7 @@ type worker struct {
 	counted bool          // what was mined while this process was not there is in the books
 	ahead   *observation  // asked for before its head; nil: none
 	gap     bool          // blocks may have left the chain unseen
-	held    []common.Hash // by the resumed transactions
+	resumed []common.Hash // what the journal told that its transactions hold
 	failed  error         // the journal takes nothing more
 	lost    bool          // the key is not ours any more
 
@@ -138,7 +138,7 @@ func (w *worker) resume(ctx context.Context) error {
 	w.status.Lock()
 	w.status.Status, w.status.recent = w.machine.Status(), resumed.Recent
 	w.status.Unlock()
-	w.held = resumed.Machine.Record().Held
+	w.resumed = w.carries()
 	for id, tx := range resumed.Signed {
 		w.sent[id] = signedTx{tx: tx, route: w.node.routeNamed(resumed.Routes[id])}
 	}
@@ -459,9 +459,9 @@ func (w *worker) extendClaims(ctx context.Context, block uint64) {
 	if len(held) == 0 {
 		return
 	}
-	holds := w.machine.Record().Held
+	carries := w.carries()
 	w.ask(ctx, errand{what: "prolonging claims", lapses: true, run: func(ctx context.Context) error {
-		return w.present(ctx, held, holds, block+claimBlocks)
+		return w.present(ctx, held, carries, block+claimBlocks)
 	}})
 }
 
@@ -470,6 +470,12 @@ func (w *worker) forgetSuspects(ctx context.Context) {
 	if w.errands != nil {
 		w.ask(ctx, errand{what: "asking for suspects", lapses: true, run: w.node.forgetSuspects})
 	}
+}
+
+// carries returns the operations that are the sender's: in transactions that may be mined, and in those that are, as long as a reorg may
+// take their blocks back, or the pool may not have seen them.
+func (w *worker) carries() []common.Hash {
+	return append(w.machine.Record().Held, w.machine.Mined()...)
 }
 
 // inFlight returns the operations in transactions that may be mined.

@@ -118,7 +118,6 @@ func (p *Pool) Mined(in Inclusion) []Removed {
 	k := newLaneKey(in.EntryPoint, in.Sender, &in.Nonce)
 	r := record{block: in.Block, key: k, sequence: in.Nonce[0]}
 	if l := p.lanes[k]; l != nil {
-		r.builder = l.account.claim.builder
 		r.left = p.advance(l, r.sequence, in.Hash)
 	}
 	p.history.add(r)
@@ -133,7 +132,7 @@ func (p *Pool) SetNonce(entryPoint, sender common.Address, next uint256.Int, blo
 	if l == nil || next[0] <= l.first().seq {
 		return nil
 	}
-	r := record{block: block, key: k, sequence: next[0] - 1, builder: l.account.claim.builder}
+	r := record{block: block, key: k, sequence: next[0] - 1}
 	r.left = p.advance(l, r.sequence, common.Hash{})
 	p.history.add(r)
 	return removals(r.left)
@@ -149,13 +148,18 @@ func (p *Pool) advance(l *lane, sequence uint64, mined common.Hash) []departed {
 		return nil
 	}
 	var left []departed
+	holder := l.account.claim.builder
 	for _, e := range p.take(l, 0, n) {
-		reason := NonceUsed
+		reason, builder := NonceUsed, holder
 		if e.Hash == mined {
 			reason = Mined
 		}
+		if f, ok := p.flights[e.Hash]; ok {
+			builder = f.builder
+			delete(p.flights, e.Hash)
+		}
 		p.settle(e.Operation, reason, erc7562.NoEntity)
-		left = append(left, departed{Removed{e.Operation, reason}, e.arrival})
+		left = append(left, departed{Removed{e.Operation, reason}, e.arrival, builder})
 	}
 	return left
 }

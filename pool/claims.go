@@ -59,6 +59,20 @@ func (p *Pool) Claim(builder string, hashes []common.Hash, until uint64) (refuse
 	return refused
 }
 
+// Carry says that operations are in a builder's transactions: they are its until the head passes a block number, as with Claim.
+// Where another builder holds the sender, the operation is nobody else's at least. It returns the hashes of which neither can be:
+// unknown ones, and those that another builder has claimed or in its transaction.
+func (p *Pool) Carry(builder string, hashes []common.Hash, until uint64) (refused []common.Hash) {
+	for _, h := range p.Claim(builder, hashes, until) {
+		if p.ops[h] == nil || p.tokens[h] != nil || p.flies(h, builder) {
+			refused = append(refused, h)
+			continue
+		}
+		p.flights[h] = flight{builder, until}
+	}
+	return refused
+}
+
 // ExtendClaim prolongs a builder's claims until a block number. Hashes it does not hold are returned.
 func (p *Pool) ExtendClaim(builder string, hashes []common.Hash, until uint64) (missing []common.Hash) {
 	for _, h := range hashes {

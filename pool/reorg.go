@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"baler/erc7562"
+
+	"github.com/ethereum/go-ethereum/common"
 )
 
 // history is what was mined in the last blocks: what a reorg brings back.
@@ -19,13 +21,13 @@ type record struct {
 	key      laneKey
 	sequence uint64     // its nonce's
 	left     []departed // what left the pool because of it, by nonce
-	builder  string     // who held the sender
 }
 
 // departed is an operation that left, with its place in the order of arrival.
 type departed struct {
 	Removed
 	arrival uint64
+	builder string // whose it was: it is in its transaction, or it holds the sender
 }
 
 // mark is the chain's next sequence of a lane, as of a block.
@@ -101,7 +103,7 @@ func (h *history) prune(head, depth uint64) {
 func (p *Pool) Reorg(parent, claimUntil uint64) (revived []*Operation, removed []Removed) {
 	for _, r := range p.history.cut(parent) {
 		for _, x := range slices.Backward(r.left) {
-			removed = append(removed, p.revive(x, r.builder, claimUntil)...)
+			removed = append(removed, p.revive(x, claimUntil)...)
 			if p.ops[x.Operation.Hash] != nil {
 				revived = append(revived, x.Operation)
 			}
@@ -113,7 +115,7 @@ func (p *Pool) Reorg(parent, claimUntil uint64) (revived []*Operation, removed [
 }
 
 // revive puts an operation that was mined, or made impossible by one that was, back into its lane.
-func (p *Pool) revive(x departed, builder string, claimUntil uint64) (removed []Removed) {
+func (p *Pool) revive(x departed, claimUntil uint64) (removed []Removed) {
 	op := x.Operation
 	if x.Reason == Mined {
 		p.count(op, excluded)
@@ -144,12 +146,8 @@ func (p *Pool) revive(x departed, builder string, claimUntil uint64) (removed []
 	e := p.newEntry(op)
 	e.arrival = x.arrival
 	p.attach(e)
-	switch {
-	case builder == "":
-	case e.lane.account.claim.free(builder):
-		p.claim(e, e.Hash, builder, claimUntil)
-	default:
-		p.flights[e.Hash] = flight{builder, claimUntil}
+	if x.builder != "" {
+		p.Carry(x.builder, []common.Hash{op.Hash}, claimUntil)
 	}
 	return removed
 }

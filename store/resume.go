@@ -75,27 +75,28 @@ func (j *Journal) Resume(ctx context.Context, cfg bundlesender.Config) (Resumed,
 	return resumed, nil
 }
 
-// InFlight returns the operations that the journal's sender has in transactions that may be mined. It changes nothing.
+// InFlight returns the operations that the journal's sender has in transactions: in those that may be mined (live), and in those that
+// are, in blocks which a reorg may still take back. It changes nothing.
 //
 // Errors: as those of Resume.
-func (j *Journal) InFlight() ([]common.Hash, error) {
+func (j *Journal) InFlight() (live, mined []common.Hash, err error) {
 	if j == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	resumed, record, err := j.replay()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	signed, err := j.signed()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	record.Attempts = mergeSigned(record, signed, resumed.Difference != nil)
-	var operations []common.Hash
-	for _, a := range bundlesender.Restore(bundlesender.DefaultConfig(), record).Watch() {
-		operations = append(operations, a.Operations...)
+	machine := bundlesender.Restore(bundlesender.DefaultConfig(), record)
+	for _, a := range machine.Watch() {
+		live = append(live, a.Operations...)
 	}
-	return operations, nil
+	return live, machine.Mined(), nil
 }
 
 // replay plays the last part and returns the record that the machine has at its end.

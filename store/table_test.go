@@ -268,9 +268,9 @@ func TestWhatAKeyHasInFlightCanBeLookedAt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	operations, err := mustJournal(t, seen).InFlight()
-	if err != nil || !slices.Equal(operations, []common.Hash{want}) {
-		t.Errorf("have %v, %v, want %s", operations, err, want)
+	live, mined, err := mustJournal(t, seen).InFlight()
+	if err != nil || !slices.Equal(live, []common.Hash{want}) || len(mined) > 0 {
+		t.Errorf("have %v, mined %v, %v, want %s in flight", live, mined, err, want)
 	}
 	if err := seen.Commit(t.Context(), put("a", "1")); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("have %v, want ErrReadOnly", err)
