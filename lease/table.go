@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Change puts a value under a key of the table, or drops the key. Keys are not empty.
@@ -114,3 +119,45 @@ func (l *Leases) Look(ctx context.Context, name string) (map[string]string, erro
 	delete(pairs, "")
 	return pairs, nil
 }
+
+// Tables returns what the tables of all chains and names hold that are in Redis, each as it is at one moment. It only reads: no lease is
+// needed, taken or looked at.
+func Tables(ctx context.Context, client redis.UniversalClient) ([]map[string]string, error) {
+	var mu sync.Mutex
+	found := make(map[string]bool) // a scan may return a key twice
+	scan := func(ctx context.Context, node *redis.Client) error {
+		keys := node.Scan(ctx, 0, "baler:{*}:table", scanned).Iterator()
+		for keys.Next(ctx) {
+			mu.Lock()
+			found[keys.Val()] = true
+			mu.Unlock()
+		}
+		return keys.Err()
+	}
+	var err error
+	switch client := client.(type) {
+	case *redis.ClusterClient:
+		err = client.ForEachMaster(ctx, scan)
+	case *redis.Client:
+		err = scan(ctx, client)
+	default:
+		err = fmt.Errorf("have a client of type %T", client)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for tables: %w", err)
+	}
+	var tables []map[string]string
+	for _, key := range slices.Sorted(maps.Keys(found)) {
+		pairs, err := client.HGetAll(ctx, key).Result()
+		if err != nil {
+			return nil, fmt.Errorf("look at %s: %w", key, err)
+		}
+		if delete(pairs, ""); len(pairs) > 0 {
+			tables = append(tables, pairs)
+		}
+	}
+	return tables, nil
+}
+
+// scanned is how many keys Redis looks at for one answer of a scan.
+const scanned = 1_000

@@ -156,13 +156,14 @@ Examples:
 
 // Help is shown with the flags.
 func (*replayCommand) Help() string {
-	return `Reads the journals in a data directory, and shows what each bundle sender did and why. Then it gives the same events to today's
+	return `Reads the journals in a data directory or in Redis, and shows what each bundle sender did and why. Then it gives the same events to today's
 machine, and fails if that does otherwise than the journal says.
 
 Examples:
   baler replay baler-data
   baler replay baler-data --key 0x70997970C51812dc3A010C7d01b50e0d17dc79C8 --all
-  baler replay baler-data --json > journal.jsonl       and later: baler replay journal.jsonl`
+  baler replay baler-data --json > journal.jsonl       and later: baler replay journal.jsonl
+  baler replay --config baler.toml                     the journals in the Redis of --redis-url`
 }
 
 // Help is shown with the commands.
