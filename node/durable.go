@@ -114,9 +114,7 @@ func (n *Node) recall() {
 		mined := minedOperation{entryPoint: m.EntryPoint, inclusion: rpc.Inclusion{
 			BlockNumber: m.Block, BlockHash: m.BlockHash, TransactionHash: m.Transaction,
 		}}
-		if m.Operation != nil {
-			mined.op = m.Operation.Op
-		}
+		mined.op = m.Operation
 		n.history.add(m.Hash, mined)
 	}
 }
@@ -263,7 +261,7 @@ func (n *Node) tellMined(ctx context.Context, ops map[common.Hash]*pool.Operatio
 func (n *Node) rememberMined(hash common.Hash, m minedOperation, op *pool.Operation) {
 	n.enqueueBy(n.config.Store.EnqueueLater, store.DeleteOperations(hash), store.PutMined(store.MinedOperation{
 		Hash: hash, EntryPoint: m.entryPoint, Block: m.inclusion.BlockNumber, BlockHash: m.inclusion.BlockHash,
-		Transaction: m.inclusion.TransactionHash, Operation: op, Story: packStory(n.timeline.of(hash)),
+		Transaction: m.inclusion.TransactionHash, Operation: op.Op, Story: packStory(n.timeline.of(hash)),
 	}))
 }
 
@@ -288,8 +286,6 @@ func (n *Node) storedMined(hash common.Hash) (*minedOperation, error) {
 	mined := &minedOperation{entryPoint: stored.EntryPoint}
 	mined.inclusion.BlockNumber, mined.inclusion.BlockHash = stored.Block, stored.BlockHash
 	mined.inclusion.TransactionHash = stored.Transaction
-	if stored.Operation != nil {
-		mined.op = stored.Operation.Op
-	}
+	mined.op = stored.Operation
 	return mined, nil
 }

@@ -104,7 +104,7 @@ func (p *Page) OperationsOf(account common.Address, limit int) []common.Hash {
 		if scanned++; scanned > historyScanned || len(hashes) >= limit {
 			break
 		}
-		if err == nil && mined.Operation != nil && mined.Operation.Op.Sender == account {
+		if err == nil && mined.Operation != nil && mined.Operation.Sender == account {
 			hashes = append(hashes, mined.Hash)
 		}
 	}

@@ -81,7 +81,7 @@ func fullStore(t *testing.T) (string, contents) {
 		if err := s.Enqueue(t.Context(), PutOperation(op)); err != nil {
 			t.Fatal(err)
 		}
-		mined := MinedOperation{Hash: common.Hash{100, i}, Block: uint64(i), BlockHash: common.Hash{i / 4}, Operation: op}
+		mined := MinedOperation{Hash: common.Hash{100, i}, Block: uint64(i), BlockHash: common.Hash{i / 4}, Operation: op.Op}
 		if err := s.Enqueue(t.Context(), PutMined(mined)); err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/json"
 	"fmt"
 	"iter"
 	"math"
@@ -9,7 +8,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 
-	"baler/pool"
+	"baler/userop"
 )
 
 // MinedOperation is an operation that is in a block, whoever bundled it.
@@ -20,40 +19,29 @@ type MinedOperation struct {
 	BlockHash   common.Hash
 	Transaction common.Hash
 	// Operation is the operation as it stood in the pool; nil if it never did.
-	Operation *pool.Operation
+	Operation *userop.UserOperation
 	// Story is what happened to it until then, in the words of whoever remembers it; nil: not known.
-	Story json.RawMessage `json:",omitempty"`
-}
-
-// storedMined hides the embedded Operation.
-type storedMined struct {
-	MinedOperation
-	Operation json.RawMessage `json:",omitempty"`
-	Number    uint64          // in the order of the history
+	Story []byte
 }
 
 // PutMined remembers a mined operation. The oldest are forgotten beyond Options.History. One that is remembered already is
 // replaced; its operation and its story stay if the new one has none.
 func PutMined(m MinedOperation) Write {
-	stored := storedMined{MinedOperation: m}
-	bytes := 512 + len(m.Story)
-	if m.Operation != nil {
-		op, err := encodeOperation(m.Operation)
-		if err == nil {
-			stored.Operation, err = json.Marshal(op)
-		}
-		if err != nil {
-			return Write{err: err}
-		}
-		bytes += len(stored.Operation)
+	packed := &packedMined{
+		Hash: m.Hash, EntryPoint: m.EntryPoint, Block: m.Block, BlockHash: m.BlockHash, Transaction: m.Transaction, Story: m.Story,
 	}
-	return Write{bytes: bytes, about: []common.Hash{m.Hash}, apply: func(s *Store, tx transaction) error { return s.putMined(tx, stored) }}
+	bytes := 256 + len(m.Story)
+	if op := m.Operation; op != nil {
+		packed.Operation = []packedOperation{packOperation(op)}
+		bytes += 256 + len(op.FactoryData) + len(op.CallData) + len(op.PaymasterData) + len(op.Signature)
+	}
+	return Write{bytes: bytes, about: []common.Hash{m.Hash}, apply: func(s *Store, tx transaction) error { return s.putMined(tx, packed) }}
 }
 
-func (s *Store) putMined(tx transaction, m storedMined) error {
+func (s *Store) putMined(tx transaction, m *packedMined) error {
 	mined, order := tx.Bucket(bucketMined), tx.Bucket(bucketMinedOrder)
 	if old := mined.Get(m.Hash[:]); old != nil {
-		before, err := unseal[storedMined](recordMined, old)
+		before, err := unpackMined(old)
 		if err != nil {
 			return err
 		}
@@ -72,7 +60,7 @@ func (s *Store) putMined(tx transaction, m storedMined) error {
 		return err
 	}
 	m.Number = next
-	record, err := seal(recordMined, m)
+	record, err := m.record()
 	if err != nil {
 		return err
 	}
@@ -100,7 +88,7 @@ func (s *Store) forgetMined(tx transaction) error {
 		if hash == nil {
 			return fmt.Errorf("%w: the history counts %d operations and holds none", ErrDamaged, s.mined)
 		}
-		m, err := unseal[storedMined](recordMined, tx.Bucket(bucketMined).Get(hash))
+		m, err := unpackMined(tx.Bucket(bucketMined).Get(hash))
 		if err != nil {
 			return err
 		}
@@ -111,7 +99,7 @@ func (s *Store) forgetMined(tx transaction) error {
 	return nil
 }
 
-func (s *Store) dropMined(tx transaction, m storedMined) error {
+func (s *Store) dropMined(tx transaction, m *packedMined) error {
 	s.mined--
 	if err := tx.Bucket(bucketMined).Delete(m.Hash[:]); err != nil {
 		return err
@@ -132,7 +120,7 @@ func Unmine(block common.Hash) Write {
 			hashes = append(hashes, slices.Clone(key[common.HashLength:]))
 		}
 		for _, hash := range hashes {
-			m, err := unseal[storedMined](recordMined, tx.Bucket(bucketMined).Get(hash))
+			m, err := unpackMined(tx.Bucket(bucketMined).Get(hash))
 			if err != nil {
 				return err
 			}
@@ -225,20 +213,11 @@ func (s *Store) Latest() iter.Seq2[*MinedOperation, error] {
 }
 
 func readMined(record []byte) (*MinedOperation, error) {
-	stored, err := unseal[storedMined](recordMined, record)
+	m, err := unpackMined(record)
 	if err != nil {
 		return nil, err
 	}
-	m := stored.MinedOperation
-	if stored.Operation == nil {
-		return &m, nil
-	}
-	var op storedOperation
-	if err := json.Unmarshal(stored.Operation, &op); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	m.Operation, err = op.decode()
-	return &m, err
+	return m.mined(), nil
 }
 
 // countMined counts the history of a file that was just opened.

@@ -30,7 +30,7 @@ func TestRedisForgetsWhatThePoolForgets(t *testing.T) {
 		for i := range operations {
 			n := uint64(round*operations + i)
 			op := someOperation(byte(n))
-			m := MinedOperation{EntryPoint: common.Address{1}, Block: n / 10, Operation: op, Story: []byte(`"` + strings.Repeat("x", story) + `"`)}
+			m := MinedOperation{EntryPoint: common.Address{1}, Block: n / 10, Operation: op.Op, Story: []byte(`"` + strings.Repeat("x", story) + `"`)}
 			binary.BigEndian.PutUint64(m.Hash[:], n+1)
 			binary.BigEndian.PutUint64(m.BlockHash[:], m.Block+1)
 			writes := []Write{PutOperation(op), PutMined(m), DeleteOperations(op.Hash)}

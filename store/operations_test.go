@@ -315,7 +315,7 @@ func drawMined(r *rapid.T, block common.Hash) MinedOperation {
 	n := rapid.ByteRange(0, 20).Draw(r, "operation")
 	m := MinedOperation{Hash: common.Hash{n + 1}, EntryPoint: common.Address{1}, Block: uint64(block[0]), BlockHash: block, Transaction: common.Hash{3, n}}
 	if rapid.Bool().Draw(r, "ours") {
-		m.Operation = someOperation(n)
+		m.Operation = someOperation(n).Op
 	}
 	return m
 }

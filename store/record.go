@@ -13,19 +13,20 @@ import (
 
 // The kinds of the store's own records; the journal's entries have theirs. Part of the format, so two that were given one number by
 // mistake keep it: moments and the time of ageing are in buckets of their own, and no record is read by its kind without its bucket. The
-// next kind has number 110.
+// next kind has number 112.
 const (
-	recordMeta       byte = 101
-	recordOperation  byte = 102
-	recordMined      byte = 103
-	recordReputation byte = 104
-	recordSigned     byte = 105
-	recordEarning    byte = 106
-	recordAccount    byte = 107
-	recordMoment     byte = 108
-	recordAged       byte = 108
-	recordBuilders   byte = 109
-	recordAccepted   byte = 110
+	recordMeta        byte = 101
+	recordOperation   byte = 102
+	recordMined       byte = 103 // of stores of format 2
+	recordReputation  byte = 104
+	recordSigned      byte = 105
+	recordEarning     byte = 106
+	recordAccount     byte = 107
+	recordMoment      byte = 108
+	recordAged        byte = 108
+	recordBuilders    byte = 109
+	recordAccepted    byte = 110
+	recordMinedPacked byte = 111
 )
 
 // seal returns a value as a record.

@@ -15,8 +15,9 @@ import (
 // FileName is the store's file in the data directory.
 const FileName = "baler.db"
 
-// Format is the version of the file's layout. A file of another format is refused.
-const Format = 2
+// Format is the version of the file's layout. A file of another format is refused, but for one of the format before: it becomes one of
+// this format when it is opened.
+const Format = 3
 
 // Why a store is not opened or takes no more.
 var (
@@ -224,7 +225,7 @@ type storedMeta struct {
 
 func (m *storedMeta) check(want Meta) error {
 	switch {
-	case m.Format != Format:
+	case m.Format != Format && m.Format != Format-1:
 		return &MismatchError{"format", fmt.Sprint(m.Format), fmt.Sprint(Format)}
 	case m.ChainID != want.ChainID:
 		return &MismatchError{"chain", fmt.Sprintf("chain id %d", m.ChainID), fmt.Sprint(want.ChainID)}
@@ -278,7 +279,8 @@ func (s *Store) belongs(want *Meta) error {
 	})
 }
 
-// prepare makes an empty store ours, and gives one of this format what it lacks.
+// prepare makes an empty store ours, and gives one of this format or the one before what it lacks. What a program of the format before
+// could not read is written from then on, so the store says that it is of this one.
 func prepare(meta Meta) func(transaction) error {
 	return func(tx transaction) error {
 		empty := tx.Empty()
@@ -288,7 +290,9 @@ func prepare(meta Meta) func(transaction) error {
 			}
 		}
 		if !empty {
-			return nil
+			if stored, err := readMeta(tx); err != nil || stored.Format == Format {
+				return err
+			}
 		}
 		for _, name := range buckets() {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
