@@ -261,7 +261,7 @@ func (n *Node) tellMined(ctx context.Context, ops map[common.Hash]*pool.Operatio
 func (n *Node) rememberMined(hash common.Hash, m minedOperation, op *pool.Operation) {
 	n.enqueueBy(n.config.Store.EnqueueLater, store.DeleteOperations(hash), store.PutMined(store.MinedOperation{
 		Hash: hash, EntryPoint: m.entryPoint, Block: m.inclusion.BlockNumber, BlockHash: m.inclusion.BlockHash,
-		Transaction: m.inclusion.TransactionHash, Operation: op.Op, Story: packStory(n.timeline.of(hash)),
+		Transaction: m.inclusion.TransactionHash, Operation: op.Op, Story: n.timeline.kept(hash),
 	}))
 }
 
@@ -275,6 +275,14 @@ func (n *Node) forgetMined(blocks []block, revived []*pool.Operation) {
 		writes = append(writes, store.PutOperation(op))
 	}
 	n.enqueue(writes...)
+}
+
+// readsMined is storedMined where there is a store.
+func (n *Node) readsMined() func(common.Hash) (*minedOperation, error) {
+	if n.config.Store == nil {
+		return nil
+	}
+	return n.storedMined
 }
 
 // storedMined finds a mined operation that the memory has forgotten.

@@ -152,6 +152,15 @@ func (n *Node) unmine(gone []block) (lost []*pool.Operation) {
 		lowest, highest = min(lowest, b.number), max(highest, b.number)
 	}
 	ours := n.history.unmine(gone)
+	for hash, m := range ours {
+		var err error
+		if m.op, err = n.history.operation(hash, m); m.op == nil {
+			n.log.Error("an operation that a reorg took out of its block could not be read back", "op", hash, "err", err)
+			delete(ours, hash)
+			continue
+		}
+		ours[hash] = m
+	}
 	var revived []*pool.Operation
 	n.pool.do(func(p *pool.Pool) (removed []pool.Removed) {
 		revived, removed = p.Reorg(lowest-1, highest+claimBlocks)

@@ -12,9 +12,10 @@ import (
 
 // minedOperation is an operation seen in a block.
 type minedOperation struct {
-	op         *userop.UserOperation // nil: it never was in our pool
+	op         *userop.UserOperation // nil: it never was in our pool, or the store alone has it
 	entryPoint common.Address
 	inclusion  rpc.Inclusion
+	stored     bool // the store alone has the operation
 }
 
 // block names a block.
@@ -23,17 +24,25 @@ type block struct {
 	hash   common.Hash
 }
 
+// wholeMined is how many mined operations are in memory as a whole where there is a store: those that wallets ask for. Of the
+// others it has where they were mined, and reads the operations from the store.
+const wholeMined = 1024
+
 // history remembers the operations last mined, so that a wallet that polls for its receipt costs the node nothing while
 // there is none and little when there is. What it has forgotten is found through the chain's logs.
 type history struct {
-	mu       sync.Mutex
 	capacity int
-	mined    map[common.Hash]minedOperation
-	order    []common.Hash // oldest first; may hold hashes that a reorg took out
+	stored   func(common.Hash) (*minedOperation, error) // reads from the store; nil: there is none
+
+	mu    sync.Mutex
+	mined map[common.Hash]minedOperation
+	order []common.Hash // oldest first; may hold hashes that a reorg took out
 }
 
-func newHistory(capacity int) *history {
-	return &history{capacity: capacity, mined: make(map[common.Hash]minedOperation)}
+// newHistory makes a history that remembers so many operations; stored reads one from the store, where it is soon after it was added, and is
+// nil where there is none.
+func newHistory(capacity int, stored func(common.Hash) (*minedOperation, error)) *history {
+	return &history{capacity: capacity, stored: stored, mined: make(map[common.Hash]minedOperation)}
 }
 
 func (h *history) add(hash common.Hash, m minedOperation) {
@@ -41,16 +50,39 @@ func (h *history) add(hash common.Hash, m minedOperation) {
 	defer h.mu.Unlock()
 	if known, ok := h.mined[hash]; ok {
 		if m.op == nil {
-			m.op = known.op
+			m.op, m.stored = known.op, known.stored
 		}
 	} else {
 		h.order = append(h.order, hash)
 	}
 	h.mined[hash] = m
+	if h.stored != nil && len(h.order) > wholeMined {
+		h.leaveToStore(h.order[len(h.order)-1-wholeMined])
+	}
 	for len(h.order) > h.capacity {
 		delete(h.mined, h.order[0])
 		h.order = h.order[1:]
 	}
+}
+
+// leaveToStore forgets an operation, but not where it was mined.
+func (h *history) leaveToStore(hash common.Hash) {
+	if m, ok := h.mined[hash]; ok && m.op != nil {
+		m.op, m.stored = nil, true
+		h.mined[hash] = m
+	}
+}
+
+// operation returns an operation that was in our pool, as a whole; nil if it never was. The store's word comes only for those that it alone has.
+func (h *history) operation(hash common.Hash, m minedOperation) (*userop.UserOperation, error) {
+	if !m.stored {
+		return m.op, nil
+	}
+	found, err := h.stored(hash)
+	if err != nil || found == nil {
+		return nil, err
+	}
+	return found.op, nil
 }
 
 func (h *history) get(hash common.Hash) (minedOperation, bool) {
@@ -101,7 +133,7 @@ func (h *history) unmine(blocks []block) map[common.Hash]minedOperation {
 	for hash, m := range h.mined {
 		if slices.Contains(blocks, block{m.inclusion.BlockNumber, m.inclusion.BlockHash}) {
 			delete(h.mined, hash)
-			if m.op != nil {
+			if m.op != nil || m.stored {
 				ours[hash] = m
 			}
 		}

@@ -24,7 +24,10 @@ func (n *Node) UserOperationByHash(ctx context.Context, hash common.Hash) (*rpc.
 	if err != nil || mined == nil {
 		return nil, err
 	}
-	op := mined.op
+	op, err := n.history.operation(hash, *mined)
+	if err != nil {
+		return nil, err
+	}
 	if op == nil {
 		if op, err = n.readOperation(ctx, hash, mined); err != nil || op == nil {
 			return nil, err

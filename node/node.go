@@ -181,12 +181,13 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	source := evm.NewSource(client, config.Rules, evm.Options{Wait: retryPause})
 	n := &Node{
 		config: config, chain: client, heads: heads, log: log, source: source,
-		usual:   route{sender: relay, private: config.PrivateRelay},
-		raced:   route{name: racedRoute, sender: config.Raced, private: config.RacedPrivate},
-		history: newHistory(config.HistorySize), carriers: newCarriers(), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
+		usual:    route{sender: relay, private: config.PrivateRelay},
+		raced:    route{name: racedRoute, sender: config.Raced, private: config.RacedPrivate},
+		carriers: newCarriers(), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
 		timeline: stories, streams: streams, started: make(chan struct{}), lookout: newLookout(),
 	}
 	n.books = newBooks()
+	n.history = newHistory(config.HistorySize, n.readsMined())
 	if config.FollowBundleSize {
 		config.Estimation.PreVerification.Expected, config.Validation.PreVerification.Expected = n.books.estimateSize, n.books.acceptSize
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -334,6 +335,20 @@ func TestAStoryIsReadBackAsItWasWritten(t *testing.T) {
 	}
 	if packStory(nil) != nil {
 		t.Error("no story takes room")
+	}
+	// Zero is another thing than nothing.
+	no, zero, first := false, uint256.Int{}, uint64(0)
+	story = []rpc.TimelineEntry{{Event: eventMined, Have: &zero, Nonce: &first, Success: &no, GasUsed: &zero, Fees: new(gas.Fees)}}
+	if back, err = unpackStory(packStory(story)); err != nil || !reflect.DeepEqual(back, story) {
+		t.Errorf("have %+v, %v, want %+v", back, err, story)
+	}
+	// As stores of format 2 have them.
+	text, err := json.Marshal([]keptEntry{keptEntry(full), {Event: eventReceived}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err = unpackStory(text); err != nil || !reflect.DeepEqual(back, []rpc.TimelineEntry{full, {Event: eventReceived}}) {
+		t.Errorf("have %+v, %v, want %+v", back, err, full)
 	}
 }
 
