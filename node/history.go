@@ -24,9 +24,9 @@ type block struct {
 	hash   common.Hash
 }
 
-// wholeMined is how many mined operations are in memory as a whole where there is a store: those that wallets ask for. Of the
-// others it has where they were mined, and reads the operations from the store.
-const wholeMined = 1024
+// wholeMined is how many mined operations are in memory as a whole where there is a store: those that wallets ask for, and far more than the
+// store is behind with. Of the others it has where they were mined, and reads the operations from the store.
+const wholeMined = 4096
 
 // history remembers the operations last mined, so that a wallet that polls for its receipt costs the node nothing while
 // there is none and little when there is. What it has forgotten is found through the chain's logs.

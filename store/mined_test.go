@@ -105,7 +105,6 @@ func TestAStoreOfTheFormatBeforeIsReadAndBecomesOneOfThisFormat(t *testing.T) {
 	}
 	mustClose(t, looked)
 	s = mustOpen(t, dir, Options{History: 2})
-	defer func() { mustClose(t, s) }()
 	var format int
 	err = s.db.View(func(tx transaction) error {
 		stored, err := readMeta(tx)
