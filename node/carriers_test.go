@@ -137,7 +137,7 @@ func (f *forks) begin(kept []*pool.Operation) {
 		return live, mined, nil
 	}}
 	last := f.node
-	n := &Node{config: config, log: slog.New(slog.DiscardHandler), sink: func(event.Event) {}, books: newBooks(), carriers: newCarriers(), history: newHistory(1000)}
+	n := &Node{config: config, log: slog.New(slog.DiscardHandler), sink: func(event.Event) {}, books: newBooks(), carriers: newCarriers(), history: newHistory(1000, nil)}
 	n.pool = &mempool{pool: pool.New(pool.DefaultConfig()), sink: n.sink}
 	n.desk = &desk{node: n, register: newRegister(&n.config)}
 	f.node = n
