@@ -242,6 +242,7 @@ func (n *Node) announce(list []inclusion) {
 	for i := range list {
 		at := &list[i]
 		if at.ours == nil {
+			n.forgetSeen(at.mined.UserOpHash)
 			continue
 		}
 		n.validator.inner.Settled(at.ours.EntryPoint, at.ours.Op)

@@ -102,7 +102,9 @@ func (n *Node) validated(ctx context.Context, admitted *pool.Operation, d door) 
 		deposit = &result.Paymaster.Deposit
 	}
 	if d.elsewhere != nil {
-		err = d.elsewhere.Admit(ctx, admitted, deposit)
+		if err = d.elsewhere.Admit(ctx, admitted, deposit); err == nil {
+			n.validator.inner.Settled(admitted.EntryPoint, admitted.Op) // if it is sent again, the pool knows it
+		}
 	} else {
 		err = n.admit(ctx, admitted, deposit, d)
 	}

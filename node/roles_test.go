@@ -196,6 +196,8 @@ type roles struct {
 	pool   *node.Node
 	stop   func() // ends the pool
 	dir    string
+
+	builders []*node.Node
 }
 
 // startRoles starts a pool, a JSON-RPC edge and a process with bundle senders for each number of keys.
@@ -219,7 +221,8 @@ func startRolesWith(t *testing.T, manual bool, keys ...int) *roles {
 			config.Signers = append(config.Signers, signer.NewPrivateKey(key))
 		}
 		config.RemotePool, config.Sender.Manual = builders{r.line}, manual
-		r.run(t, config)
+		builder, _ := r.run(t, config)
+		r.builders = append(r.builders, builder)
 		first += n
 	}
 	r.attended(t, first)
@@ -347,6 +350,7 @@ func (r *roles) submit(t *testing.T, a *account, nonce uint64) common.Hash {
 func TestAnOperationGoesItsWayThroughThreeRoles(t *testing.T) {
 	t.Parallel()
 	r := startRoles(t, 1)
+	builder := r.builders[0]
 	a := r.accounts(t, userop.V07, 1, false)[0]
 	first := r.submit(t, a, 0)
 	a.factory = nil
@@ -384,6 +388,17 @@ func TestAnOperationGoesItsWayThroughThreeRoles(t *testing.T) {
 		}
 		return nil
 	})
+	eventually(t, "what is mined is not remembered by any process", func() error {
+		for _, n := range []*node.Node{r.node, r.pool, builder} {
+			if kept := n.MemoStats().Kept; kept > 0 {
+				return fmt.Errorf("have the validations of %d operations", kept)
+			}
+		}
+		return nil
+	})
+	if done := builder.MemoStats(); done.Misses == 0 {
+		t.Errorf("have %+v, want that the builder has validated something", done)
+	}
 	// What the edge refuses, the pool's process can tell of.
 	bad := a.op(t, func(op *userop.UserOperation) { op.Nonce = *uint256.NewInt(7) })
 	if hash, err := r.node.SendUserOperation(t.Context(), a.ep, bad); err == nil {

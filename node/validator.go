@@ -118,5 +118,15 @@ func (v *validator) Deposits(ctx context.Context, head *types.Header, ep entrypo
 	return v.inner.Deposits(ctx, head, ep, paymasters)
 }
 
+// forgetSeen drops what is remembered of the validation of a mined operation that the pool of another process has offered.
+func (n *Node) forgetSeen(hash common.Hash) {
+	if n.seen == nil {
+		return
+	}
+	for _, op := range n.seen.all([]common.Hash{hash}) {
+		n.validator.inner.Settled(op.EntryPoint, op.Op)
+	}
+}
+
 // MemoStats counts validations by whether anything was simulated for them.
 func (n *Node) MemoStats() validation.MemoStats { return n.validator.inner.MemoStats() }

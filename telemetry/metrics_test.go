@@ -110,7 +110,7 @@ func TestMetricsTellAStory(t *testing.T) {
 	m.Watch(fixed{
 		Head: 14, HeadAge: 3 * time.Second, Checks: []node.CheckResult{{Name: "head", OK: true}, {Name: "store"}},
 		Pool: pool.Stats{Bytes: 999, Claimed: 1, EntryPoints: map[common.Address]int{entryPoint: 2}},
-		Fees: []node.FeeQuantile{{Share: 0.5, Wei: -2}}, Memo: validation.MemoStats{Hits: 3, Misses: 1}, Bundles: validation.BundleStats{Asked: 2, Spared: 30},
+		Fees: []node.FeeQuantile{{Share: 0.5, Wei: -2}}, Memo: validation.MemoStats{Hits: 3, Misses: 1, Kept: 2}, Bundles: validation.BundleStats{Asked: 2, Spared: 30},
 		Senders:  []rpc.SenderStatus{{Signer: key, State: "Building", Nonce: 9}},
 		Balances: map[common.Address]uint256.Int{key: wei(7e15)}, // newer than what was seen at a proposal
 		Leases:   []rpc.KeyStatus{{Key: key, Held: true}, {Key: common.Address{0x77}}},
@@ -162,6 +162,7 @@ func TestMetricsTellAStory(t *testing.T) {
 		`baler_pool_bytes`:                                                                     "999",
 		`baler_pool_priority_fee_wei{quantile="0.5"}`:                                          "-2",
 		`baler_validation_memo_total{result="hit"}`:                                            "3",
+		`baler_validation_memo_operations`:                                                     "2",
 		`baler_bundle_checks_total{result="local"}`:                                            "30",
 		`baler_bundle_checks_total{result="node"}`:                                             "2",
 		`baler_local_evm_disagreement`:                                                         "0",

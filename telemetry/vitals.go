@@ -19,7 +19,7 @@ type vitalFamilies struct {
 	headAge, check                                              *gauge
 	pool, poolBytes, poolClaimed, poolFee                       *gauge
 	state, stateAge, nonce, liveAttempts, feeIncreases, holding *gauge
-	goroutines, disagreement                                    *gauge
+	goroutines, disagreement, memoKept                          *gauge
 	memo, bundleChecks, commits, fsyncs                         *reading
 }
 
@@ -64,6 +64,7 @@ func newVitalFamilies(c *catalogue) *vitalFamilies {
 		disagreement: c.gauge("baler_local_evm_disagreement", "1 if the local EVM came to another result than the node."),
 		memo: reads(c.counter("baler_validation_memo_total",
 			"Validations by what was remembered: hit: nothing had to run; stale: what it depends on had changed; miss: not known.", "result")),
+		memoKept: c.gauge("baler_validation_memo_operations", "Operations of which the validation is remembered."),
 		bundleChecks: reads(c.counter("baler_bundle_checks_total",
 			"Bundles that passed the local run, by who had the last word: node: its eth_call (--bundle_node_check); local: the node was not asked.", "result")),
 		commits: reads(c.counter("baler_store_commits_total", "Writes that callers waited for or handed over.")),
@@ -112,6 +113,7 @@ func (v *vitalFamilies) set(now node.Vitals, goroutines map[string]int) {
 	v.memo.set(float64(now.Memo.Hits), "hit")
 	v.memo.set(float64(now.Memo.Stale), "stale")
 	v.memo.set(float64(now.Memo.Misses), "miss")
+	v.memoKept.set(float64(now.Memo.Kept))
 	v.bundleChecks.set(float64(now.Bundles.Asked), "node")
 	v.bundleChecks.set(float64(now.Bundles.Spared), "local")
 	v.commits.set(float64(now.Store.Calls))

@@ -51,11 +51,15 @@ type MemoStats struct {
 	Hits   uint64 // answered without running anything
 	Stale  uint64 // run again: something the validation depends on had changed
 	Misses uint64 // run: the operation was not known
+	Kept   int    // operations that are remembered now
 }
 
 // MemoStats returns the counts since the validator was made.
 func (v *Validator) MemoStats() MemoStats {
-	return MemoStats{Hits: v.memo.hits.Load(), Stale: v.memo.stale.Load(), Misses: v.memo.misses.Load()}
+	v.memo.mu.Lock()
+	kept := v.memo.kept.Len()
+	v.memo.mu.Unlock()
+	return MemoStats{Hits: v.memo.hits.Load(), Stale: v.memo.stale.Load(), Misses: v.memo.misses.Load(), Kept: kept}
 }
 
 // memory is a validation that passed.
@@ -96,7 +100,8 @@ func (m *memo) put(key common.Hash, e *memory) {
 	m.reads += e.reads.Len()
 }
 
-// Settled says that the operation is mined: what is remembered of it makes room. If a reorg brings it back, it is run again.
+// Settled says that the operation is mined, or is another process's matter now: what is remembered of it makes room. If it comes
+// again, as after a reorg, it is run again.
 func (v *Validator) Settled(ep entrypoint.EntryPoint, op *userop.UserOperation) {
 	v.memo.drop(v.memo.key(ep, op))
 }

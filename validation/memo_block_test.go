@@ -92,9 +92,12 @@ func TestMemoAndTheBlock(t *testing.T) {
 func TestAMinedOperationIsForgotten(t *testing.T) {
 	f := newFixture(t, validation.Config{})
 	op := f.sign(f.op(f.deployed(userop.V08, 1)))
-	for _, want := range []validation.MemoStats{{Misses: 1}, {Misses: 1, Hits: 1}, {Misses: 2, Hits: 1}} {
+	for _, want := range []validation.MemoStats{{Misses: 1, Kept: 1}, {Misses: 1, Hits: 1, Kept: 1}, {Misses: 2, Hits: 1, Kept: 1}} {
 		if want.Misses == 2 {
 			f.v.Settled(entrypoint.Canonical(userop.V08), op)
+			if kept := f.v.MemoStats().Kept; kept != 0 {
+				t.Errorf("have %d operations remembered, want none", kept)
+			}
 		}
 		if _, err := f.validate(op); err != nil {
 			t.Fatal(err)
