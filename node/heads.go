@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -152,26 +153,24 @@ func (n *Node) unmine(gone []block) (lost []*pool.Operation) {
 		lowest, highest = min(lowest, b.number), max(highest, b.number)
 	}
 	ours := n.history.unmine(gone)
-	for hash, m := range ours {
-		var err error
-		if m.op, err = n.history.operation(hash, m); m.op == nil {
-			n.log.Error("an operation that a reorg took out of its block could not be read back", "op", hash, "err", err)
-			delete(ours, hash)
-			continue
-		}
-		ours[hash] = m
-	}
 	var revived []*pool.Operation
 	n.pool.do(func(p *pool.Pool) (removed []pool.Removed) {
 		revived, removed = p.Reorg(lowest-1, highest+claimBlocks)
-		for hash, m := range ours {
-			ep, served := n.entryPoint(m.entryPoint)
-			if served && p.Get(hash) == nil {
-				lost = append(lost, &pool.Operation{Op: m.op, Hash: hash, EntryPoint: ep})
-			}
-		}
+		maps.DeleteFunc(ours, func(hash common.Hash, _ minedOperation) bool { return p.Get(hash) != nil })
 		return removed
 	})
+	for hash, m := range ours {
+		ep, served := n.entryPoint(m.entryPoint)
+		if !served {
+			continue
+		}
+		op, err := n.history.operation(hash, m)
+		if op == nil {
+			n.log.Error("an operation that a reorg took out of its block could not be read back", "op", hash, "err", err)
+			continue
+		}
+		lost = append(lost, &pool.Operation{Op: op, Hash: hash, EntryPoint: ep})
+	}
 	n.forgetMined(gone, slices.Concat(revived, lost))
 	for _, op := range slices.Concat(revived, lost) {
 		n.sink(event.OperationRevived{Hash: op.Hash})
