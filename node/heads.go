@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -244,6 +245,7 @@ func (n *Node) announce(list []inclusion) {
 			n.forgetSeen(at.mined.UserOpHash)
 			continue
 		}
+		runtime.Gosched() // nobody waits for this
 		n.validator.inner.Settled(at.ours.EntryPoint, at.ours.Op)
 		n.config.Boundary("operation mined")
 		n.sink(event.OperationMined{

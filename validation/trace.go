@@ -3,6 +3,7 @@ package validation
 import (
 	"bytes"
 	"math/big"
+	"runtime"
 	"slices"
 
 	"baler/entrypoint"
@@ -139,6 +140,9 @@ func (t *handleOpsTrace) called(to common.Address, input []byte, value *big.Int)
 	p, index := t.classify(to, input)
 	if p == partNone {
 		return
+	}
+	if len(t.ops) > 1 {
+		runtime.Gosched() // a whole bundle is not urgent: a client may wait for something shorter
 	}
 	if p == partExecution && len(t.aggregators) > 0 && t.stop != nil {
 		t.endAggregated()
