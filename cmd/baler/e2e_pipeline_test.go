@@ -439,6 +439,10 @@ func TestARivalMinesOneOfOurOperations(t *testing.T) {
 			if r := w.receiptOf(t, hashes[at]); r.Receipt.TxHash != theirs {
 				t.Errorf("have transaction %s for the rival's operation, want the rival's %s", r.Receipt.TxHash, theirs)
 			}
+			// The soak's checker, were the rival one of our keys.
+			if found := w.outcome(t, rivalKey+1); len(found.shared) != found.reverted || (found.reverted > 0) == replaced {
+				t.Errorf("have %d reverted bundles with %v in two keys' transactions, want one with each reverted bundle", found.reverted, found.shared)
+			}
 			w.checkSigners(t, 1)
 		})
 	}

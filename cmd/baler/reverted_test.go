@@ -48,6 +48,37 @@ func (w *world) whyReverted(t *testing.T, tx *types.Transaction, receipt *types.
 		tx.Hash(), senderOf(tx), tx.Nonce(), receipt.GasUsed, tx.Gas(), frame.Error, entrypoint.DecodeRevert(frame.Output), culprit)
 }
 
+// shares names the operations of a reverted bundle that were mined before, in a transaction of another of these keys: an operation is in live
+// transactions of one key at a time, so there must be none.
+func (w *world) shares(t *testing.T, tx *types.Transaction, receipt *types.Receipt, keys map[common.Address]bool) (list []string) {
+	t.Helper()
+	for _, v := range userop.Versions() {
+		if *tx.To() != entrypoint.Canonical(v).Address {
+			continue
+		}
+		ops, _, err := entrypoint.DecodeBundle(v, tx.Data())
+		if err != nil {
+			t.Fatal(err)
+		}
+		events := w.events(t)
+		for _, op := range ops {
+			hash := op.Hash(*tx.To(), w.chain.ChainID(), op.Delegate())
+			for _, log := range events[hash] {
+				other, _, err := w.eth.TransactionByHash(t.Context(), log.TxHash)
+				if err != nil {
+					t.Fatal(err)
+				}
+				first := log.BlockNumber < receipt.BlockNumber.Uint64() || log.BlockNumber == receipt.BlockNumber.Uint64() && log.TxIndex < receipt.TransactionIndex
+				if by := senderOf(other); first && keys[by] && by != senderOf(tx) {
+					list = append(list, fmt.Sprintf("operation %s is in %s of %s (nonce %d, block %s), which reverted, and was mined in %s of %s (nonce %d, block %d)",
+						hash, tx.Hash(), senderOf(tx), tx.Nonce(), receipt.BlockNumber, other.Hash(), by, other.Nonce(), log.BlockNumber))
+				}
+			}
+		}
+	}
+	return list
+}
+
 // culpritOf returns the operation that the EntryPoint names, or a number that no bundle reaches.
 func culpritOf(r entrypoint.Revert) uint64 {
 	switch r := r.(type) {

@@ -283,8 +283,11 @@ func (s *soak) run(t *testing.T, faults []fault) {
 	for _, failure := range found.failures {
 		t.Logf("reverted: %s", failure)
 	}
-	t.Logf("seed %d, %s: %d operations acknowledged, each mined once; %d bundles, %d reverted, %d without operations; profit %s wei, to the wei",
-		seed, lasts, found.operations, found.bundles, found.reverted, found.empty, books.Total.Profit)
+	for _, finding := range found.shared {
+		t.Errorf("in two keys' live transactions: %s", finding)
+	}
+	t.Logf("seed %d, %s: %d operations acknowledged, each mined once; %d bundles, %d reverted, %d operations in two keys' live transactions, %d without operations; profit %s wei, to the wei",
+		seed, lasts, found.operations, found.bundles, found.reverted, len(found.shared), found.empty, books.Total.Profit)
 }
 
 // freeAddress is where nobody listens now: a process that stands by and serves again does so at one address.

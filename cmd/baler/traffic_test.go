@@ -265,6 +265,7 @@ type outcome struct {
 	reverted   int      // of these
 	empty      int      // transactions without operations: cancellations, foreign ones
 	failures   []string // why each of the reverted ones did
+	shared     []string // operations of reverted ones that another bundle sender's transaction had mined before: both were live
 }
 
 // settled ends the traffic, waits until everything that was acknowledged is mined and nothing of ours waits any more, and checks
@@ -358,6 +359,7 @@ func (w *world) outcome(t *testing.T, senders int) outcome {
 			if receipt.Status == types.ReceiptStatusFailed {
 				found.reverted++
 				found.failures = append(found.failures, w.whyReverted(t, tx, receipt))
+				found.shared = append(found.shared, w.shares(t, tx, receipt, ours)...)
 			}
 		}
 	}
