@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime"
 	"runtime/debug"
 	"testing"
 )
@@ -8,13 +9,33 @@ import (
 func TestTheHeapIsKeptSmallUnlessTheEnvironmentSays(t *testing.T) {
 	before := debug.SetGCPercent(77)
 	defer debug.SetGCPercent(before)
-	for _, c := range []struct {
-		environ []string
-		want    int
-	}{{[]string{"PATH=/bin", "GOGC=200"}, 77}, {[]string{"PATH=/bin", "GOGCX=1"}, heapGrowth}} {
-		keepHeapSmall(c.environ)
-		if have := debug.SetGCPercent(77); have != c.want {
-			t.Errorf("%v: have %d, want %d", c.environ, have, c.want)
+	keepHeapSmall([]string{"PATH=/bin", "GOGC=200"})
+	if have := debug.SetGCPercent(77); have != 77 {
+		t.Errorf("with GOGC: have %d, want what it says", have)
+	}
+	keepHeapSmall([]string{"PATH=/bin", "GOGCX=1"})
+	if have := debug.SetGCPercent(77); have < heapGrowth || have > leastGrowth*100>>20 {
+		t.Errorf("without: have %d", have)
+	}
+}
+
+func TestASmallHeapMayGrowByMegabytesAndALargeOneByHalf(t *testing.T) {
+	t.Parallel()
+	for alive, want := range map[uint64]int{0: 1200, 1 << 20: 1200, 12 << 20: 100, 24 << 20: 50, 1 << 30: heapGrowth} {
+		if have := growth(alive); have != want {
+			t.Errorf("%d bytes alive: have %d %%, want %d", alive, have, want)
 		}
 	}
+}
+
+// What is alive becomes more: what the heap may grow follows.
+func TestTheHeapsGrowthFollowsWhatIsAlive(t *testing.T) {
+	before := debug.SetGCPercent(77)
+	defer debug.SetGCPercent(before)
+	keepHeapSmall(nil)
+	kept := make([]byte, 64<<20)
+	for measured("/gc/gogc:percent") > heapGrowth*11/10 { // the test's time is the limit
+		runtime.GC()
+	}
+	runtime.KeepAlive(kept)
 }
