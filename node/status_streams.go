@@ -50,6 +50,13 @@ func (s *streams) end(which *stream) {
 	}
 }
 
+// wanted reports whether there are subscribers: without any nothing needs to be put into words.
+func (s *streams) wanted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open) > 0
+}
+
 // publish offers notices to those who want them; who has no room left is let go.
 func (s *streams) publish(notices []rpc.Notice) {
 	s.mu.Lock()
@@ -92,11 +99,14 @@ func (n *Node) Watch(topic rpc.Topic) (notices <-chan rpc.Notice, stop func()) {
 type ears struct{ own, told event.Sink }
 
 func heard(t *timeline, s *streams, own, told event.Sink) ears {
+	t.wanted = s.wanted
 	var order sync.Mutex
 	before := func(next event.Sink) event.Sink {
 		return func(e event.Event) {
 			order.Lock()
-			s.publish(t.record(e))
+			if notices := t.record(e); len(notices) > 0 {
+				s.publish(notices)
+			}
 			order.Unlock()
 			if next != nil {
 				next(e)

@@ -30,7 +30,8 @@ const refusedShare = 8
 // Operations that never got into the pool have room of their own: whoever floods the bundler with refused operations
 // makes it forget other refused ones, and none that it accepted.
 type timeline struct {
-	now func() time.Time
+	now    func() time.Time
+	wanted func() bool // somebody wants notices; nil: it is not known, so they are made
 
 	mu       sync.Mutex
 	block    uint64 // head
@@ -79,9 +80,10 @@ func (t *timeline) record(e event.Event) []rpc.Notice {
 	}
 	at := moment{ms: t.now().UnixMilli(), block: t.block}
 	entry, hashes := at.entryOf(e)
-	notices := make([]rpc.Notice, 0, len(hashes)+1)
+	var notices []rpc.Notice
+	wanted := t.wanted == nil || t.wanted()
 	for _, hash := range hashes {
-		if t.tell(hash, entry) {
+		if t.tell(hash, entry) && wanted {
 			notices = append(notices, rpc.OperationNotice{Hash: hash, Entry: entry})
 		}
 	}
@@ -89,6 +91,9 @@ func (t *timeline) record(e event.Event) []rpc.Notice {
 		successor := at.entry(eventReplaced)
 		successor.Other = &added.Hash
 		t.tell(*added.Replaced, successor)
+	}
+	if !wanted {
+		return nil
 	}
 	if n := at.noticeOf(e); n != nil {
 		notices = append(notices, n)
