@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -49,6 +50,9 @@ func (r *Receipt) UnmarshalJSON(raw []byte) error {
 	if err := json.Unmarshal(raw, &r.Receipt); err != nil {
 		return err
 	}
+	if !bytes.Contains(raw, []byte(`"l1Fee"`)) && !bytes.Contains(raw, []byte(`"operatorFee`)) {
+		return nil // most are of no rollup, and long: it need not be read twice
+	}
 	var rollup struct {
 		L1Fee               *hexutil.U256   `json:"l1Fee"`                // OP Stack
 		OperatorFeeScalar   hexutil.Uint64  `json:"operatorFeeScalar"`    // OP Stack since Isthmus
@@ -71,36 +75,63 @@ func (r *Receipt) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// Observe asks in one round trip for the account's nonce after the block and for each transaction's receipt and
-// whether the node knows it.
+// Observe asks in one round trip for the account's nonce after the block and for each transaction's receipt. Only about those that have
+// none it asks in a second one whether the node knows them: most have one at the first head after they were sent, and a
+// bundle's answer is as long as the bundle.
 func (c *Client) Observe(ctx context.Context, block common.Hash, account common.Address, transactions []common.Hash) (*Observation, error) {
 	var nonce hexutil.Uint64
 	receipts := make([]*Receipt, len(transactions))
-	known := make([]*struct {
-		Hash common.Hash `json:"hash"`
-	}, len(transactions))
 	batch := []rpc.BatchElem{{Method: "eth_getTransactionCount", Args: []any{account, AtHash(block)}, Result: &nonce}}
 	for i, hash := range transactions {
-		batch = append(batch,
-			rpc.BatchElem{Method: "eth_getTransactionReceipt", Args: []any{hash}, Result: &receipts[i]},
-			rpc.BatchElem{Method: "eth_getTransactionByHash", Args: []any{hash}, Result: &known[i]})
+		batch = append(batch, rpc.BatchElem{Method: "eth_getTransactionReceipt", Args: []any{hash}, Result: &receipts[i]})
 	}
-	if err := c.BatchCallContext(ctx, batch); err != nil {
+	if err := c.askAll(ctx, batch); err != nil {
 		return nil, err
+	}
+	o := &Observation{Nonce: uint64(nonce), Receipts: map[common.Hash]*Receipt{}, Known: map[common.Hash]bool{}}
+	var missing []common.Hash
+	for i, hash := range transactions {
+		if receipts[i] == nil {
+			missing = append(missing, hash)
+			continue
+		}
+		o.Receipts[hash], o.Known[hash] = receipts[i], true
+	}
+	if err := c.askKnown(ctx, missing, o.Known); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// askKnown notes which of the transactions the node knows.
+func (c *Client) askKnown(ctx context.Context, transactions []common.Hash, known map[common.Hash]bool) error {
+	answers := make([]*struct {
+		Hash common.Hash `json:"hash"`
+	}, len(transactions))
+	batch := make([]rpc.BatchElem, len(transactions))
+	for i, hash := range transactions {
+		batch[i] = rpc.BatchElem{Method: "eth_getTransactionByHash", Args: []any{hash}, Result: &answers[i]}
+	}
+	if err := c.askAll(ctx, batch); err != nil {
+		return err
+	}
+	for i, hash := range transactions {
+		known[hash] = answers[i] != nil
+	}
+	return nil
+}
+
+// askAll sends a batch of which every request must be answered.
+func (c *Client) askAll(ctx context.Context, batch []rpc.BatchElem) error {
+	if err := c.BatchCallContext(ctx, batch); err != nil {
+		return err
 	}
 	for _, element := range batch {
 		if element.Error != nil {
-			return nil, c.clean(element.Method, element.Error)
+			return c.clean(element.Method, element.Error)
 		}
 	}
-	o := &Observation{Nonce: uint64(nonce), Receipts: map[common.Hash]*Receipt{}, Known: map[common.Hash]bool{}}
-	for i, hash := range transactions {
-		if receipts[i] != nil {
-			o.Receipts[hash] = receipts[i]
-		}
-		o.Known[hash] = known[i] != nil || receipts[i] != nil
-	}
-	return o, nil
+	return nil
 }
 
 // ChainID asks the node for the chain's id (EIP-155).

@@ -6,8 +6,6 @@ import (
 	"runtime/metrics"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 )
 
 // How much the heap may grow from one collection to the next, where GOGC does not say. What is alive is small and what comes in bursts
@@ -20,41 +18,38 @@ const (
 
 // keepHeapSmall sets it, and has it follow what is alive.
 func keepHeapSmall(environ []string) {
-	if !slices.ContainsFunc(environ, func(setting string) bool { return strings.HasPrefix(setting, "GOGC=") }) {
-		grow(growth(measured("/gc/heap/live:bytes")))
+	if !saysGrowth(environ) {
+		paceHeap()
 		followHeap()
 	}
 }
 
+func saysGrowth(environ []string) bool {
+	return slices.ContainsFunc(environ, func(setting string) bool { return strings.HasPrefix(setting, "GOGC=") })
+}
+
 // growth is how much the heap may grow with so many bytes alive, in percent of them: GOGC's unit.
-func growth(alive uint64) int {
-	return int(max(heapGrowth, leastGrowth*100/max(alive, 1<<20))) //nolint:gosec // at most 1,200
-}
+func growth(alive uint64) uint64 { return max(heapGrowth, leastGrowth*100/max(alive, 1<<20)) }
 
-// grown is the growth that was set last.
-var grown atomic.Int64
-
-func grow(percent int) {
-	grown.Store(int64(percent))
-	debug.SetGCPercent(percent)
-}
-
-// followHeap sets the growth anew after collections, for as long as the process lives. Several chains have one heap: once is enough.
-var followHeap = sync.OnceFunc(func() {
-	var watch, after func(struct{})
-	watch = func(struct{}) { runtime.AddCleanup(new([16]byte), after, struct{}{}) } // what nobody has is gone with the next collection
-	after = func(struct{}) {
-		// To set it stops the world for a moment: not for a difference that nobody sees.
-		want, is := growth(measured("/gc/heap/live:bytes")), int(grown.Load())
-		if want*10 > is*11 || want*11 < is*10 {
-			grow(want)
-		}
-		watch(struct{}{})
+// paceHeap sets the growth for what the last collection found alive. To set it stops the world for a moment: not for a difference that
+// nobody sees.
+func paceHeap() {
+	want, is := growth(measured("/gc/heap/live:bytes")), measured("/gc/gogc:percent")
+	if want > is+is/10 || want < is-is/10 {
+		debug.SetGCPercent(int(want)) //nolint:gosec // at most 1,200
 	}
-	watch(struct{}{})
-})
+}
 
-// measured reads one of the runtime's metrics: of the last collection, if it is about one.
+// followHeap paces the heap after each collection, for as long as the process lives.
+func followHeap() {
+	nobodys := new([16]byte) // is gone with the next collection
+	runtime.AddCleanup(nobodys, func(struct{}) {
+		paceHeap()
+		followHeap()
+	}, struct{}{})
+}
+
+// measured reads one of the runtime's metrics.
 func measured(name string) uint64 {
 	sample := []metrics.Sample{{Name: name}}
 	metrics.Read(sample)
