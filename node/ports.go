@@ -117,12 +117,13 @@ type EdgePool interface {
 	// Tell says what happened, as for [BuilderPool].
 	Tell(ctx context.Context, events []event.Event) error
 
-	// What follows is answered as [rpc.Backend], [rpc.BalerBackend] and [rpc.DebugBackend] promise.
+	// What follows is answered as [rpc.Backend], [rpc.BalerBackend], [rpc.DebugBackend] and [rpc.Watcher] promise.
 
 	UserOperationByHash(ctx context.Context, hash common.Hash) (*rpc.OperationInfo, error)
 	UserOperationReceipt(ctx context.Context, hash common.Hash) (*rpc.OperationReceipt, error)
 	rpc.BalerBackend
 	rpc.DebugBackend
+	rpc.Watcher
 }
 
 // Standing is how the pool sees an operation that is not in it.

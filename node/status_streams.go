@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"sync"
 
 	"baler/event"
@@ -90,8 +91,9 @@ func topicOf(n rpc.Notice) rpc.Topic {
 }
 
 // Watch implements [rpc.Watcher].
-func (n *Node) Watch(topic rpc.Topic) (notices <-chan rpc.Notice, stop func()) {
-	return n.streams.watch(topic)
+func (n *Node) Watch(_ context.Context, topic rpc.Topic) (notices <-chan rpc.Notice, stop func(), err error) {
+	notices, stop = n.streams.watch(topic)
+	return notices, stop, nil
 }
 
 // ears are sinks that remember and publish events, in one order, before they hand them on: those of this process, and those that

@@ -44,10 +44,11 @@ type fakePool struct {
 	fail       error
 	block      chan struct{} // calls of Held wait for it
 	held       chan struct{} // gets one for each call of Held
+	watches    chan watched  // gets each watch
 }
 
 func newFakePool(name string) *fakePool {
-	return &fakePool{name: name, admitted: make(map[common.Hash]int), orders: make(chan node.Order, 16), held: make(chan struct{}, 1024)}
+	return &fakePool{name: name, admitted: make(map[common.Hash]int), orders: make(chan node.Order, 16), held: make(chan struct{}, 1024), watches: make(chan watched, 16)}
 }
 
 func (f *fakePool) EntryPoints(context.Context) ([]entrypoint.EntryPoint, error) {

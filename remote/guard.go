@@ -25,7 +25,7 @@ func termOf(ctx context.Context) *term {
 
 // streaming are the methods that go on until somebody ends them.
 func streaming(path string) bool {
-	return path == pb.BuilderServiceAttendProcedure || path == pb.LinkServicePulseProcedure
+	return path == pb.BuilderServiceAttendProcedure || path == pb.LinkServicePulseProcedure || path == pb.EdgeServiceWatchProcedure
 }
 
 // refuse answers a request that nobody has looked at, in a way that the client knows it by.

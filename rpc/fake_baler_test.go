@@ -231,15 +231,19 @@ func (f *fakeBackend) SetConfiguration(_ context.Context, settings map[string]ui
 type fakeWatcher struct {
 	notices []Notice
 	lose    bool
+	fails   error
 
 	mu      sync.Mutex
 	topics  []Topic
 	stopped int
 }
 
-func (w *fakeWatcher) Watch(topic Topic) (<-chan Notice, func()) {
+func (w *fakeWatcher) Watch(_ context.Context, topic Topic) (<-chan Notice, func(), error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.fails != nil {
+		return nil, nil, w.fails
+	}
 	w.topics = append(w.topics, topic)
 	notices := make(chan Notice, len(w.notices))
 	for _, n := range w.notices {
@@ -252,7 +256,7 @@ func (w *fakeWatcher) Watch(topic Topic) (<-chan Notice, func()) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.stopped++
-	}
+	}, nil
 }
 
 func (w *fakeWatcher) ended() int {

@@ -86,7 +86,7 @@ func (s *Server) services(calls *calls) []service {
 			service{"rundler", &rundlerAPI{baler: baler, calls: calls}})
 	}
 	if watcher := s.cfg.Watch; watcher != nil {
-		list = append(list, service{"baler", &streamsAPI{server: s, watcher: watcher, byPeer: make(map[string]int)}})
+		list = append(list, service{"baler", &streamsAPI{server: s, calls: calls, watcher: watcher, byPeer: make(map[string]int)}})
 	}
 	return list
 }

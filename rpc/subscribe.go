@@ -26,11 +26,13 @@ const (
 // Watcher is where subscriptions hear what happens.
 type Watcher interface {
 	// Watch returns what happens from now on. The channel's buffer is bounded and nobody waits for its reader: when it
-	// is full, the channel is closed. The caller calls stop when it listens no more; it may be called twice.
-	Watch(topic Topic) (notices <-chan Notice, stop func())
+	// is full, the channel is closed; so it is when the way to where things happen breaks, for nothing may be missed
+	// silently. The context is for the asking alone. The caller calls stop when it listens no more; it may be called twice.
+	Watch(ctx context.Context, topic Topic) (notices <-chan Notice, stop func(), err error)
 }
 
-// Notice is one notification of a subscription: an [OperationNotice], [BundleNotice] or [SenderNotice].
+// Notice is one notification of a subscription: an [OperationNotice], [BundleNotice] or [SenderNotice], or one of these as another
+// process has written it, an [EncodedNotice].
 type Notice interface {
 	json.Marshaler
 	notice()
@@ -75,6 +77,13 @@ type SenderNotice struct {
 	Text     string
 }
 
+// EncodedNotice is a notification in JSON.
+type EncodedNotice []byte
+
+// MarshalJSON returns it.
+func (n EncodedNotice) MarshalJSON() ([]byte, error) { return n, nil }
+
+func (EncodedNotice) notice()   {}
 func (OperationNotice) notice() {}
 func (BundleNotice) notice()    {}
 func (SenderNotice) notice()    {}
@@ -142,7 +151,7 @@ func senderEvent(n SenderNotice) string {
 	return "moved"
 }
 
-// lostNotice is the last notification of a subscription whose client did not keep up.
+// lostNotice is the last notification of a subscription that may have missed something.
 type lostNotice struct {
 	Event string `json:"event"`
 }
@@ -151,6 +160,7 @@ type lostNotice struct {
 // of baler_subscribe.
 type streamsAPI struct {
 	server  *Server
+	calls   *calls
 	watcher Watcher
 
 	mu     sync.Mutex
@@ -186,8 +196,13 @@ func (a *streamsAPI) subscribe(ctx context.Context, topic Topic) (*rpc.Subscript
 		a.leave(peer)
 		return nil, &callError{code: codeServer, message: "server is closing"}
 	}
+	notices, stop, err := a.watch(ctx, topic)
+	if err != nil {
+		a.server.requests.Done()
+		a.leave(peer)
+		return nil, a.calls.fail("baler_subscribe", err)
+	}
 	subscription := notifier.CreateSubscription()
-	notices, stop := a.watcher.Watch(topic)
 	go func() {
 		defer a.server.requests.Done()
 		defer a.leave(peer)
@@ -197,8 +212,16 @@ func (a *streamsAPI) subscribe(ctx context.Context, topic Topic) (*rpc.Subscript
 	return subscription, nil
 }
 
-// forward hands notices on until the client unsubscribes, its connection ends, the server closes, or it has not kept up:
-// then it is told so, and nothing more.
+// watch asks for notices, for no longer than a call may take.
+func (a *streamsAPI) watch(ctx context.Context, topic Topic) (<-chan Notice, func(), error) {
+	ctx, cancel := context.WithTimeout(ctx, a.calls.timeout)
+	defer cancel()
+	defer context.AfterFunc(a.calls.stopped, cancel)() //nolint:contextcheck // the server's end is a second reason to end
+	return a.watcher.Watch(ctx, topic)
+}
+
+// forward hands notices on until the client unsubscribes, its connection ends, the server closes, or the notices end, because it
+// has not kept up or the way to them has broken: then it is told so, and nothing more.
 func (a *streamsAPI) forward(notifier *rpc.Notifier, subscription *rpc.Subscription, notices <-chan Notice) {
 	ended := subscription.Err()
 	for {

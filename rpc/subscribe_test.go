@@ -112,6 +112,18 @@ func TestUnknownTopicIsRefused(t *testing.T) {
 	}
 }
 
+func TestASubscriptionThatCannotBeginIsRefusedAndTakesNoPlace(t *testing.T) {
+	t.Parallel()
+	watcher := &fakeWatcher{fails: errors.New("the pool is in a room with a secret")}
+	client := dialWS(t, serve(t, newFakeBackend(), Config{Watch: watcher, MaxSubscriptions: 1}))
+	for range 2 {
+		_, err := client.Subscribe(t.Context(), "baler", make(chan json.RawMessage), "senders")
+		if err == nil || err.Error() != "internal error" {
+			t.Errorf("have %v, want an internal error", err)
+		}
+	}
+}
+
 func TestAClientThatFallsBehindIsToldSoAndHearsNoMore(t *testing.T) {
 	t.Parallel()
 	watcher := &fakeWatcher{notices: notices()[:1], lose: true}

@@ -41,6 +41,7 @@ func TestInThreeProcesses(t *testing.T) {
 		"EachErrorOfERC7769":                           TestEachErrorOfERC7769,
 		"EachMethodOfERC7769":                          TestEachMethodOfERC7769,
 		"AKeyBecomesAnAccountByEIP7702":                TestAKeyBecomesAnAccountByEIP7702,
+		"ASubscriberHearsTheWayOfAnOperation":          TestASubscriberHearsTheWayOfAnOperation,
 	} {
 		t.Run(name, test)
 	}
@@ -175,7 +176,6 @@ func TestSettingsOfOneProcessAreRefusedByTheOthers(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
 		"rpc --node-http=http://127.0.0.1:1":                                                     "--pool is missing",
-		"rpc --node-http=http://127.0.0.1:1 --pool=http://127.0.0.1:1 --rpc-subscriptions":       "--rpc_subscriptions has no effect",
 		"rpc --node-http=http://127.0.0.1:1 --pool=nowhere":                                      "--pool",
 		"rpc --max-bundle-size=3":                                                                "unknown flag --max-bundle-size",
 		"pool --signer-private-keys=0x1":                                                         "unknown flag --signer-private-keys",

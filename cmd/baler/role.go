@@ -61,6 +61,7 @@ var (
 	_ rpc.Backend      = front{}
 	_ rpc.BalerBackend = front{}
 	_ rpc.DebugBackend = front{}
+	_ rpc.Watcher      = front{}
 )
 
 // ChainID implements [rpc.Backend].
@@ -95,6 +96,9 @@ func (r role) answer(n *node.Node, config *rpc.Config) {
 	case r.edge:
 		f := front{r.client.Edge(), n}
 		config.Baler, config.Admin = f, nil
+		if config.Watch != nil {
+			config.Watch = f
+		}
 		if config.Debug != nil {
 			config.Debug = f
 		}

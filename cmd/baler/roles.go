@@ -222,10 +222,7 @@ func (c *poolCommand) live(ctx context.Context, leases leaseSettings, shared red
 
 // whole are the settings as those of a whole bundler.
 func (c *rpcCommand) whole() (bundlerSettings, error) {
-	switch {
-	case c.RPC.RPCSubscriptions:
-		return bundlerSettings{}, badSetting("--rpc_subscriptions has no effect: what happens is told where the pool is")
-	case c.Validation.PvgExpectedBundleSize == "":
+	if c.Validation.PvgExpectedBundleSize == "" {
 		return bundlerSettings{}, badSetting("--pvg_expected_bundle_size is empty")
 	}
 	s, err := defaults()

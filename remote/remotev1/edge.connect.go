@@ -68,6 +68,8 @@ const (
 	EdgeServiceSetBundlingModeProcedure = "/baler.remote.v1.EdgeService/SetBundlingMode"
 	// EdgeServiceDumpMempoolProcedure is the fully-qualified name of the EdgeService's DumpMempool RPC.
 	EdgeServiceDumpMempoolProcedure = "/baler.remote.v1.EdgeService/DumpMempool"
+	// EdgeServiceWatchProcedure is the fully-qualified name of the EdgeService's Watch RPC.
+	EdgeServiceWatchProcedure = "/baler.remote.v1.EdgeService/Watch"
 	// EdgeServiceClearStateProcedure is the fully-qualified name of the EdgeService's ClearState RPC.
 	EdgeServiceClearStateProcedure = "/baler.remote.v1.EdgeService/ClearState"
 	// EdgeServiceClearMempoolProcedure is the fully-qualified name of the EdgeService's ClearMempool
@@ -122,6 +124,8 @@ type EdgeServiceClient interface {
 	SetBundlingMode(context.Context, *SetBundlingModeRequest) (*SetBundlingModeResponse, error)
 	// DumpMempool streams the pool's operations for an EntryPoint.
 	DumpMempool(context.Context, *DumpMempoolRequest) (*connect.ServerStreamForClient[DumpMempoolResponse], error)
+	// Watch streams what happens from now on, for a subscription. It ends when the subscription is lost.
+	Watch(context.Context, *WatchRequest) (*connect.ServerStreamForClient[WatchResponse], error)
 	// ClearState empties the pool and forgets reputations.
 	ClearState(context.Context, *ClearStateRequest) (*ClearStateResponse, error)
 	// ClearMempool empties the pool.
@@ -235,6 +239,12 @@ func NewEdgeServiceClient(httpClient connect.HTTPClient, baseURL string, opts ..
 			connect.WithSchema(edgeServiceMethods.ByName("DumpMempool")),
 			connect.WithClientOptions(opts...),
 		),
+		watch: connect.NewClient[WatchRequest, WatchResponse](
+			httpClient,
+			baseURL+EdgeServiceWatchProcedure,
+			connect.WithSchema(edgeServiceMethods.ByName("Watch")),
+			connect.WithClientOptions(opts...),
+		),
 		clearState: connect.NewClient[ClearStateRequest, ClearStateResponse](
 			httpClient,
 			baseURL+EdgeServiceClearStateProcedure,
@@ -302,6 +312,7 @@ type edgeServiceClient struct {
 	sendBundleNow         *connect.Client[SendBundleNowRequest, SendBundleNowResponse]
 	setBundlingMode       *connect.Client[SetBundlingModeRequest, SetBundlingModeResponse]
 	dumpMempool           *connect.Client[DumpMempoolRequest, DumpMempoolResponse]
+	watch                 *connect.Client[WatchRequest, WatchResponse]
 	clearState            *connect.Client[ClearStateRequest, ClearStateResponse]
 	clearMempool          *connect.Client[ClearMempoolRequest, ClearMempoolResponse]
 	clearReputation       *connect.Client[ClearReputationRequest, ClearReputationResponse]
@@ -434,6 +445,11 @@ func (c *edgeServiceClient) DumpMempool(ctx context.Context, req *DumpMempoolReq
 	return c.dumpMempool.CallServerStream(ctx, connect.NewRequest(req))
 }
 
+// Watch calls baler.remote.v1.EdgeService.Watch.
+func (c *edgeServiceClient) Watch(ctx context.Context, req *WatchRequest) (*connect.ServerStreamForClient[WatchResponse], error) {
+	return c.watch.CallServerStream(ctx, connect.NewRequest(req))
+}
+
 // ClearState calls baler.remote.v1.EdgeService.ClearState.
 func (c *edgeServiceClient) ClearState(ctx context.Context, req *ClearStateRequest) (*ClearStateResponse, error) {
 	response, err := c.clearState.CallUnary(ctx, connect.NewRequest(req))
@@ -536,6 +552,8 @@ type EdgeServiceHandler interface {
 	SetBundlingMode(context.Context, *SetBundlingModeRequest) (*SetBundlingModeResponse, error)
 	// DumpMempool streams the pool's operations for an EntryPoint.
 	DumpMempool(context.Context, *DumpMempoolRequest, *connect.ServerStream[DumpMempoolResponse]) error
+	// Watch streams what happens from now on, for a subscription. It ends when the subscription is lost.
+	Watch(context.Context, *WatchRequest, *connect.ServerStream[WatchResponse]) error
 	// ClearState empties the pool and forgets reputations.
 	ClearState(context.Context, *ClearStateRequest) (*ClearStateResponse, error)
 	// ClearMempool empties the pool.
@@ -645,6 +663,12 @@ func NewEdgeServiceHandler(svc EdgeServiceHandler, opts ...connect.HandlerOption
 		connect.WithSchema(edgeServiceMethods.ByName("DumpMempool")),
 		connect.WithHandlerOptions(opts...),
 	)
+	edgeServiceWatchHandler := connect.NewServerStreamHandlerSimple(
+		EdgeServiceWatchProcedure,
+		svc.Watch,
+		connect.WithSchema(edgeServiceMethods.ByName("Watch")),
+		connect.WithHandlerOptions(opts...),
+	)
 	edgeServiceClearStateHandler := connect.NewUnaryHandlerSimple(
 		EdgeServiceClearStateProcedure,
 		svc.ClearState,
@@ -723,6 +747,8 @@ func NewEdgeServiceHandler(svc EdgeServiceHandler, opts ...connect.HandlerOption
 			edgeServiceSetBundlingModeHandler.ServeHTTP(w, r)
 		case EdgeServiceDumpMempoolProcedure:
 			edgeServiceDumpMempoolHandler.ServeHTTP(w, r)
+		case EdgeServiceWatchProcedure:
+			edgeServiceWatchHandler.ServeHTTP(w, r)
 		case EdgeServiceClearStateProcedure:
 			edgeServiceClearStateHandler.ServeHTTP(w, r)
 		case EdgeServiceClearMempoolProcedure:
@@ -802,6 +828,10 @@ func (UnimplementedEdgeServiceHandler) SetBundlingMode(context.Context, *SetBund
 
 func (UnimplementedEdgeServiceHandler) DumpMempool(context.Context, *DumpMempoolRequest, *connect.ServerStream[DumpMempoolResponse]) error {
 	return connect.NewError(connect.CodeUnimplemented, errors.New("baler.remote.v1.EdgeService.DumpMempool is not implemented"))
+}
+
+func (UnimplementedEdgeServiceHandler) Watch(context.Context, *WatchRequest, *connect.ServerStream[WatchResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("baler.remote.v1.EdgeService.Watch is not implemented"))
 }
 
 func (UnimplementedEdgeServiceHandler) ClearState(context.Context, *ClearStateRequest) (*ClearStateResponse, error) {

@@ -1581,6 +1581,107 @@ func (x *DumpMempoolResponse) GetFailure() *Failure {
 	return nil
 }
 
+// WatchRequest names what a subscription is about.
+type WatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A topic of baler_subscribe.
+	Topic         string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *WatchRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+// WatchResponse is one notification, or a pulse. The first one, a pulse, says that nothing is missed from here.
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The notification, in JSON as subscribers get it; empty: a pulse.
+	Notice []byte `protobuf:"bytes,1,opt,name=notice,proto3" json:"notice,omitempty"`
+	// Why the stream ends; optional.
+	Failure       *Failure `protobuf:"bytes,15,opt,name=failure,proto3" json:"failure,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *WatchResponse) GetNotice() []byte {
+	if x != nil {
+		return x.Notice
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetFailure() *Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
 // ClearStateRequest asks for it.
 type ClearStateRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1590,7 +1691,7 @@ type ClearStateRequest struct {
 
 func (x *ClearStateRequest) Reset() {
 	*x = ClearStateRequest{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[30]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1703,7 @@ func (x *ClearStateRequest) String() string {
 func (*ClearStateRequest) ProtoMessage() {}
 
 func (x *ClearStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[30]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1716,7 @@ func (x *ClearStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearStateRequest.ProtoReflect.Descriptor instead.
 func (*ClearStateRequest) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{30}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{32}
 }
 
 // ClearStateResponse says that it is done.
@@ -1629,7 +1730,7 @@ type ClearStateResponse struct {
 
 func (x *ClearStateResponse) Reset() {
 	*x = ClearStateResponse{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[31]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1742,7 @@ func (x *ClearStateResponse) String() string {
 func (*ClearStateResponse) ProtoMessage() {}
 
 func (x *ClearStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[31]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1755,7 @@ func (x *ClearStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearStateResponse.ProtoReflect.Descriptor instead.
 func (*ClearStateResponse) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{31}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ClearStateResponse) GetFailure() *Failure {
@@ -1675,7 +1776,7 @@ type ClearMempoolRequest struct {
 
 func (x *ClearMempoolRequest) Reset() {
 	*x = ClearMempoolRequest{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[32]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1687,7 +1788,7 @@ func (x *ClearMempoolRequest) String() string {
 func (*ClearMempoolRequest) ProtoMessage() {}
 
 func (x *ClearMempoolRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[32]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1700,7 +1801,7 @@ func (x *ClearMempoolRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMempoolRequest.ProtoReflect.Descriptor instead.
 func (*ClearMempoolRequest) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{32}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ClearMempoolRequest) GetEntryPoint() *EntryPoint {
@@ -1721,7 +1822,7 @@ type ClearMempoolResponse struct {
 
 func (x *ClearMempoolResponse) Reset() {
 	*x = ClearMempoolResponse{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[33]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1733,7 +1834,7 @@ func (x *ClearMempoolResponse) String() string {
 func (*ClearMempoolResponse) ProtoMessage() {}
 
 func (x *ClearMempoolResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[33]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1746,7 +1847,7 @@ func (x *ClearMempoolResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearMempoolResponse.ProtoReflect.Descriptor instead.
 func (*ClearMempoolResponse) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{33}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ClearMempoolResponse) GetFailure() *Failure {
@@ -1765,7 +1866,7 @@ type ClearReputationRequest struct {
 
 func (x *ClearReputationRequest) Reset() {
 	*x = ClearReputationRequest{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[34]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1777,7 +1878,7 @@ func (x *ClearReputationRequest) String() string {
 func (*ClearReputationRequest) ProtoMessage() {}
 
 func (x *ClearReputationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[34]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1790,7 +1891,7 @@ func (x *ClearReputationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearReputationRequest.ProtoReflect.Descriptor instead.
 func (*ClearReputationRequest) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{34}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{36}
 }
 
 // ClearReputationResponse says that it is done.
@@ -1804,7 +1905,7 @@ type ClearReputationResponse struct {
 
 func (x *ClearReputationResponse) Reset() {
 	*x = ClearReputationResponse{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[35]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1816,7 +1917,7 @@ func (x *ClearReputationResponse) String() string {
 func (*ClearReputationResponse) ProtoMessage() {}
 
 func (x *ClearReputationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[35]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1829,7 +1930,7 @@ func (x *ClearReputationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClearReputationResponse.ProtoReflect.Descriptor instead.
 func (*ClearReputationResponse) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{35}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ClearReputationResponse) GetFailure() *Failure {
@@ -1850,7 +1951,7 @@ type SetReputationRequest struct {
 
 func (x *SetReputationRequest) Reset() {
 	*x = SetReputationRequest{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[36]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +1963,7 @@ func (x *SetReputationRequest) String() string {
 func (*SetReputationRequest) ProtoMessage() {}
 
 func (x *SetReputationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[36]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +1976,7 @@ func (x *SetReputationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReputationRequest.ProtoReflect.Descriptor instead.
 func (*SetReputationRequest) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{36}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *SetReputationRequest) GetReputations() []*Reputation {
@@ -1896,7 +1997,7 @@ type SetReputationResponse struct {
 
 func (x *SetReputationResponse) Reset() {
 	*x = SetReputationResponse{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[37]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1908,7 +2009,7 @@ func (x *SetReputationResponse) String() string {
 func (*SetReputationResponse) ProtoMessage() {}
 
 func (x *SetReputationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[37]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1921,7 +2022,7 @@ func (x *SetReputationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetReputationResponse.ProtoReflect.Descriptor instead.
 func (*SetReputationResponse) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{37}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SetReputationResponse) GetFailure() *Failure {
@@ -1940,7 +2041,7 @@ type DumpReputationRequest struct {
 
 func (x *DumpReputationRequest) Reset() {
 	*x = DumpReputationRequest{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[38]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1952,7 +2053,7 @@ func (x *DumpReputationRequest) String() string {
 func (*DumpReputationRequest) ProtoMessage() {}
 
 func (x *DumpReputationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[38]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1965,7 +2066,7 @@ func (x *DumpReputationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DumpReputationRequest.ProtoReflect.Descriptor instead.
 func (*DumpReputationRequest) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{38}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{40}
 }
 
 // DumpReputationResponse is all of them.
@@ -1981,7 +2082,7 @@ type DumpReputationResponse struct {
 
 func (x *DumpReputationResponse) Reset() {
 	*x = DumpReputationResponse{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[39]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2094,7 @@ func (x *DumpReputationResponse) String() string {
 func (*DumpReputationResponse) ProtoMessage() {}
 
 func (x *DumpReputationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[39]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2107,7 @@ func (x *DumpReputationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DumpReputationResponse.ProtoReflect.Descriptor instead.
 func (*DumpReputationResponse) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{39}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *DumpReputationResponse) GetReputations() []*Reputation {
@@ -2036,7 +2137,7 @@ type StakeStatusRequest struct {
 
 func (x *StakeStatusRequest) Reset() {
 	*x = StakeStatusRequest{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[40]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2149,7 @@ func (x *StakeStatusRequest) String() string {
 func (*StakeStatusRequest) ProtoMessage() {}
 
 func (x *StakeStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[40]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2162,7 @@ func (x *StakeStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StakeStatusRequest.ProtoReflect.Descriptor instead.
 func (*StakeStatusRequest) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{40}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *StakeStatusRequest) GetEntryPoint() *EntryPoint {
@@ -2091,7 +2192,7 @@ type StakeStatusResponse struct {
 
 func (x *StakeStatusResponse) Reset() {
 	*x = StakeStatusResponse{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[41]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2204,7 @@ func (x *StakeStatusResponse) String() string {
 func (*StakeStatusResponse) ProtoMessage() {}
 
 func (x *StakeStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[41]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2217,7 @@ func (x *StakeStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StakeStatusResponse.ProtoReflect.Descriptor instead.
 func (*StakeStatusResponse) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{41}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *StakeStatusResponse) GetStatus() *StakeStatus {
@@ -2146,7 +2247,7 @@ type AddUserOperationsRequest struct {
 
 func (x *AddUserOperationsRequest) Reset() {
 	*x = AddUserOperationsRequest{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[42]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2158,7 +2259,7 @@ func (x *AddUserOperationsRequest) String() string {
 func (*AddUserOperationsRequest) ProtoMessage() {}
 
 func (x *AddUserOperationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[42]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2171,7 +2272,7 @@ func (x *AddUserOperationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddUserOperationsRequest.ProtoReflect.Descriptor instead.
 func (*AddUserOperationsRequest) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{42}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *AddUserOperationsRequest) GetEntryPoint() *EntryPoint {
@@ -2199,7 +2300,7 @@ type AddUserOperationsResponse struct {
 
 func (x *AddUserOperationsResponse) Reset() {
 	*x = AddUserOperationsResponse{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[43]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2312,7 @@ func (x *AddUserOperationsResponse) String() string {
 func (*AddUserOperationsResponse) ProtoMessage() {}
 
 func (x *AddUserOperationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[43]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2325,7 @@ func (x *AddUserOperationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddUserOperationsResponse.ProtoReflect.Descriptor instead.
 func (*AddUserOperationsResponse) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{43}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *AddUserOperationsResponse) GetFailure() *Failure {
@@ -2245,7 +2346,7 @@ type SetConfigurationRequest struct {
 
 func (x *SetConfigurationRequest) Reset() {
 	*x = SetConfigurationRequest{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[44]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2257,7 +2358,7 @@ func (x *SetConfigurationRequest) String() string {
 func (*SetConfigurationRequest) ProtoMessage() {}
 
 func (x *SetConfigurationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[44]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2270,7 +2371,7 @@ func (x *SetConfigurationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetConfigurationRequest.ProtoReflect.Descriptor instead.
 func (*SetConfigurationRequest) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{44}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *SetConfigurationRequest) GetSettings() map[string]uint64 {
@@ -2291,7 +2392,7 @@ type SetConfigurationResponse struct {
 
 func (x *SetConfigurationResponse) Reset() {
 	*x = SetConfigurationResponse{}
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[45]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2404,7 @@ func (x *SetConfigurationResponse) String() string {
 func (*SetConfigurationResponse) ProtoMessage() {}
 
 func (x *SetConfigurationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_baler_remote_v1_edge_proto_msgTypes[45]
+	mi := &file_baler_remote_v1_edge_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2417,7 @@ func (x *SetConfigurationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetConfigurationResponse.ProtoReflect.Descriptor instead.
 func (*SetConfigurationResponse) Descriptor() ([]byte, []int) {
-	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{45}
+	return file_baler_remote_v1_edge_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *SetConfigurationResponse) GetFailure() *Failure {
@@ -2416,6 +2517,11 @@ const file_baler_remote_v1_edge_proto_rawDesc = "" +
 	"\n" +
 	"operations\x18\x01 \x03(\v2\x1e.baler.remote.v1.UserOperationR\n" +
 	"operations\x122\n" +
+	"\afailure\x18\x0f \x01(\v2\x18.baler.remote.v1.FailureR\afailure\"$\n" +
+	"\fWatchRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\"[\n" +
+	"\rWatchResponse\x12\x16\n" +
+	"\x06notice\x18\x01 \x01(\fR\x06notice\x122\n" +
 	"\afailure\x18\x0f \x01(\v2\x18.baler.remote.v1.FailureR\afailure\"\x13\n" +
 	"\x11ClearStateRequest\"H\n" +
 	"\x12ClearStateResponse\x122\n" +
@@ -2457,7 +2563,7 @@ const file_baler_remote_v1_edge_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"N\n" +
 	"\x18SetConfigurationResponse\x122\n" +
-	"\afailure\x18\x0f \x01(\v2\x18.baler.remote.v1.FailureR\afailure2\xe7\x10\n" +
+	"\afailure\x18\x0f \x01(\v2\x18.baler.remote.v1.FailureR\afailure2\xb1\x11\n" +
 	"\vEdgeService\x12O\n" +
 	"\bPrecheck\x12 .baler.remote.v1.PrecheckRequest\x1a!.baler.remote.v1.PrecheckResponse\x12C\n" +
 	"\x04Lane\x12\x1c.baler.remote.v1.LaneRequest\x1a\x1d.baler.remote.v1.LaneResponse\x12F\n" +
@@ -2472,7 +2578,8 @@ const file_baler_remote_v1_edge_proto_rawDesc = "" +
 	"\x11DropUserOperation\x12).baler.remote.v1.DropUserOperationRequest\x1a*.baler.remote.v1.DropUserOperationResponse\x12^\n" +
 	"\rSendBundleNow\x12%.baler.remote.v1.SendBundleNowRequest\x1a&.baler.remote.v1.SendBundleNowResponse\x12d\n" +
 	"\x0fSetBundlingMode\x12'.baler.remote.v1.SetBundlingModeRequest\x1a(.baler.remote.v1.SetBundlingModeResponse\x12Z\n" +
-	"\vDumpMempool\x12#.baler.remote.v1.DumpMempoolRequest\x1a$.baler.remote.v1.DumpMempoolResponse0\x01\x12U\n" +
+	"\vDumpMempool\x12#.baler.remote.v1.DumpMempoolRequest\x1a$.baler.remote.v1.DumpMempoolResponse0\x01\x12H\n" +
+	"\x05Watch\x12\x1d.baler.remote.v1.WatchRequest\x1a\x1e.baler.remote.v1.WatchResponse0\x01\x12U\n" +
 	"\n" +
 	"ClearState\x12\".baler.remote.v1.ClearStateRequest\x1a#.baler.remote.v1.ClearStateResponse\x12[\n" +
 	"\fClearMempool\x12$.baler.remote.v1.ClearMempoolRequest\x1a%.baler.remote.v1.ClearMempoolResponse\x12d\n" +
@@ -2495,7 +2602,7 @@ func file_baler_remote_v1_edge_proto_rawDescGZIP() []byte {
 	return file_baler_remote_v1_edge_proto_rawDescData
 }
 
-var file_baler_remote_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_baler_remote_v1_edge_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
 var file_baler_remote_v1_edge_proto_goTypes = []any{
 	(*Standing)(nil),                      // 0: baler.remote.v1.Standing
 	(*PrecheckRequest)(nil),               // 1: baler.remote.v1.PrecheckRequest
@@ -2527,133 +2634,138 @@ var file_baler_remote_v1_edge_proto_goTypes = []any{
 	(*SetBundlingModeResponse)(nil),       // 27: baler.remote.v1.SetBundlingModeResponse
 	(*DumpMempoolRequest)(nil),            // 28: baler.remote.v1.DumpMempoolRequest
 	(*DumpMempoolResponse)(nil),           // 29: baler.remote.v1.DumpMempoolResponse
-	(*ClearStateRequest)(nil),             // 30: baler.remote.v1.ClearStateRequest
-	(*ClearStateResponse)(nil),            // 31: baler.remote.v1.ClearStateResponse
-	(*ClearMempoolRequest)(nil),           // 32: baler.remote.v1.ClearMempoolRequest
-	(*ClearMempoolResponse)(nil),          // 33: baler.remote.v1.ClearMempoolResponse
-	(*ClearReputationRequest)(nil),        // 34: baler.remote.v1.ClearReputationRequest
-	(*ClearReputationResponse)(nil),       // 35: baler.remote.v1.ClearReputationResponse
-	(*SetReputationRequest)(nil),          // 36: baler.remote.v1.SetReputationRequest
-	(*SetReputationResponse)(nil),         // 37: baler.remote.v1.SetReputationResponse
-	(*DumpReputationRequest)(nil),         // 38: baler.remote.v1.DumpReputationRequest
-	(*DumpReputationResponse)(nil),        // 39: baler.remote.v1.DumpReputationResponse
-	(*StakeStatusRequest)(nil),            // 40: baler.remote.v1.StakeStatusRequest
-	(*StakeStatusResponse)(nil),           // 41: baler.remote.v1.StakeStatusResponse
-	(*AddUserOperationsRequest)(nil),      // 42: baler.remote.v1.AddUserOperationsRequest
-	(*AddUserOperationsResponse)(nil),     // 43: baler.remote.v1.AddUserOperationsResponse
-	(*SetConfigurationRequest)(nil),       // 44: baler.remote.v1.SetConfigurationRequest
-	(*SetConfigurationResponse)(nil),      // 45: baler.remote.v1.SetConfigurationResponse
-	nil,                                   // 46: baler.remote.v1.SetConfigurationRequest.SettingsEntry
-	(*PooledOperation)(nil),               // 47: baler.remote.v1.PooledOperation
-	(*Failure)(nil),                       // 48: baler.remote.v1.Failure
-	(*OperationInfo)(nil),                 // 49: baler.remote.v1.OperationInfo
-	(*OperationReceipt)(nil),              // 50: baler.remote.v1.OperationReceipt
-	(*OperationStatus)(nil),               // 51: baler.remote.v1.OperationStatus
-	(*TimelineEntry)(nil),                 // 52: baler.remote.v1.TimelineEntry
-	(*GasPrice)(nil),                      // 53: baler.remote.v1.GasPrice
-	(*Explanation)(nil),                   // 54: baler.remote.v1.Explanation
-	(*ProfitReport)(nil),                  // 55: baler.remote.v1.ProfitReport
-	(*EntryPoint)(nil),                    // 56: baler.remote.v1.EntryPoint
-	(*UserOperation)(nil),                 // 57: baler.remote.v1.UserOperation
-	(*Reputation)(nil),                    // 58: baler.remote.v1.Reputation
-	(*StakeStatus)(nil),                   // 59: baler.remote.v1.StakeStatus
+	(*WatchRequest)(nil),                  // 30: baler.remote.v1.WatchRequest
+	(*WatchResponse)(nil),                 // 31: baler.remote.v1.WatchResponse
+	(*ClearStateRequest)(nil),             // 32: baler.remote.v1.ClearStateRequest
+	(*ClearStateResponse)(nil),            // 33: baler.remote.v1.ClearStateResponse
+	(*ClearMempoolRequest)(nil),           // 34: baler.remote.v1.ClearMempoolRequest
+	(*ClearMempoolResponse)(nil),          // 35: baler.remote.v1.ClearMempoolResponse
+	(*ClearReputationRequest)(nil),        // 36: baler.remote.v1.ClearReputationRequest
+	(*ClearReputationResponse)(nil),       // 37: baler.remote.v1.ClearReputationResponse
+	(*SetReputationRequest)(nil),          // 38: baler.remote.v1.SetReputationRequest
+	(*SetReputationResponse)(nil),         // 39: baler.remote.v1.SetReputationResponse
+	(*DumpReputationRequest)(nil),         // 40: baler.remote.v1.DumpReputationRequest
+	(*DumpReputationResponse)(nil),        // 41: baler.remote.v1.DumpReputationResponse
+	(*StakeStatusRequest)(nil),            // 42: baler.remote.v1.StakeStatusRequest
+	(*StakeStatusResponse)(nil),           // 43: baler.remote.v1.StakeStatusResponse
+	(*AddUserOperationsRequest)(nil),      // 44: baler.remote.v1.AddUserOperationsRequest
+	(*AddUserOperationsResponse)(nil),     // 45: baler.remote.v1.AddUserOperationsResponse
+	(*SetConfigurationRequest)(nil),       // 46: baler.remote.v1.SetConfigurationRequest
+	(*SetConfigurationResponse)(nil),      // 47: baler.remote.v1.SetConfigurationResponse
+	nil,                                   // 48: baler.remote.v1.SetConfigurationRequest.SettingsEntry
+	(*PooledOperation)(nil),               // 49: baler.remote.v1.PooledOperation
+	(*Failure)(nil),                       // 50: baler.remote.v1.Failure
+	(*OperationInfo)(nil),                 // 51: baler.remote.v1.OperationInfo
+	(*OperationReceipt)(nil),              // 52: baler.remote.v1.OperationReceipt
+	(*OperationStatus)(nil),               // 53: baler.remote.v1.OperationStatus
+	(*TimelineEntry)(nil),                 // 54: baler.remote.v1.TimelineEntry
+	(*GasPrice)(nil),                      // 55: baler.remote.v1.GasPrice
+	(*Explanation)(nil),                   // 56: baler.remote.v1.Explanation
+	(*ProfitReport)(nil),                  // 57: baler.remote.v1.ProfitReport
+	(*EntryPoint)(nil),                    // 58: baler.remote.v1.EntryPoint
+	(*UserOperation)(nil),                 // 59: baler.remote.v1.UserOperation
+	(*Reputation)(nil),                    // 60: baler.remote.v1.Reputation
+	(*StakeStatus)(nil),                   // 61: baler.remote.v1.StakeStatus
 }
 var file_baler_remote_v1_edge_proto_depIdxs = []int32{
-	47, // 0: baler.remote.v1.PrecheckRequest.operation:type_name -> baler.remote.v1.PooledOperation
+	49, // 0: baler.remote.v1.PrecheckRequest.operation:type_name -> baler.remote.v1.PooledOperation
 	0,  // 1: baler.remote.v1.PrecheckResponse.standing:type_name -> baler.remote.v1.Standing
-	48, // 2: baler.remote.v1.PrecheckResponse.failure:type_name -> baler.remote.v1.Failure
+	50, // 2: baler.remote.v1.PrecheckResponse.failure:type_name -> baler.remote.v1.Failure
 	0,  // 3: baler.remote.v1.LaneResponse.standing:type_name -> baler.remote.v1.Standing
-	48, // 4: baler.remote.v1.LaneResponse.failure:type_name -> baler.remote.v1.Failure
-	47, // 5: baler.remote.v1.AdmitRequest.operation:type_name -> baler.remote.v1.PooledOperation
+	50, // 4: baler.remote.v1.LaneResponse.failure:type_name -> baler.remote.v1.Failure
+	49, // 5: baler.remote.v1.AdmitRequest.operation:type_name -> baler.remote.v1.PooledOperation
 	5,  // 6: baler.remote.v1.AdmitRequest.deposit:type_name -> baler.remote.v1.Amount
-	48, // 7: baler.remote.v1.AdmitResponse.failure:type_name -> baler.remote.v1.Failure
-	49, // 8: baler.remote.v1.UserOperationByHashResponse.info:type_name -> baler.remote.v1.OperationInfo
-	48, // 9: baler.remote.v1.UserOperationByHashResponse.failure:type_name -> baler.remote.v1.Failure
-	50, // 10: baler.remote.v1.UserOperationReceiptResponse.receipt:type_name -> baler.remote.v1.OperationReceipt
-	48, // 11: baler.remote.v1.UserOperationReceiptResponse.failure:type_name -> baler.remote.v1.Failure
-	51, // 12: baler.remote.v1.UserOperationStatusResponse.status:type_name -> baler.remote.v1.OperationStatus
-	48, // 13: baler.remote.v1.UserOperationStatusResponse.failure:type_name -> baler.remote.v1.Failure
-	52, // 14: baler.remote.v1.UserOperationTimelineResponse.entries:type_name -> baler.remote.v1.TimelineEntry
-	48, // 15: baler.remote.v1.UserOperationTimelineResponse.failure:type_name -> baler.remote.v1.Failure
-	53, // 16: baler.remote.v1.GasPriceResponse.price:type_name -> baler.remote.v1.GasPrice
-	48, // 17: baler.remote.v1.GasPriceResponse.failure:type_name -> baler.remote.v1.Failure
-	54, // 18: baler.remote.v1.ExplainUserOperationResponse.explanation:type_name -> baler.remote.v1.Explanation
-	48, // 19: baler.remote.v1.ExplainUserOperationResponse.failure:type_name -> baler.remote.v1.Failure
-	55, // 20: baler.remote.v1.ProfitResponse.report:type_name -> baler.remote.v1.ProfitReport
-	48, // 21: baler.remote.v1.ProfitResponse.failure:type_name -> baler.remote.v1.Failure
-	56, // 22: baler.remote.v1.DropUserOperationRequest.entry_point:type_name -> baler.remote.v1.EntryPoint
-	57, // 23: baler.remote.v1.DropUserOperationRequest.operation:type_name -> baler.remote.v1.UserOperation
-	48, // 24: baler.remote.v1.DropUserOperationResponse.failure:type_name -> baler.remote.v1.Failure
-	48, // 25: baler.remote.v1.SendBundleNowResponse.failure:type_name -> baler.remote.v1.Failure
-	48, // 26: baler.remote.v1.SetBundlingModeResponse.failure:type_name -> baler.remote.v1.Failure
-	56, // 27: baler.remote.v1.DumpMempoolRequest.entry_point:type_name -> baler.remote.v1.EntryPoint
-	57, // 28: baler.remote.v1.DumpMempoolResponse.operations:type_name -> baler.remote.v1.UserOperation
-	48, // 29: baler.remote.v1.DumpMempoolResponse.failure:type_name -> baler.remote.v1.Failure
-	48, // 30: baler.remote.v1.ClearStateResponse.failure:type_name -> baler.remote.v1.Failure
-	56, // 31: baler.remote.v1.ClearMempoolRequest.entry_point:type_name -> baler.remote.v1.EntryPoint
-	48, // 32: baler.remote.v1.ClearMempoolResponse.failure:type_name -> baler.remote.v1.Failure
-	48, // 33: baler.remote.v1.ClearReputationResponse.failure:type_name -> baler.remote.v1.Failure
-	58, // 34: baler.remote.v1.SetReputationRequest.reputations:type_name -> baler.remote.v1.Reputation
-	48, // 35: baler.remote.v1.SetReputationResponse.failure:type_name -> baler.remote.v1.Failure
-	58, // 36: baler.remote.v1.DumpReputationResponse.reputations:type_name -> baler.remote.v1.Reputation
-	48, // 37: baler.remote.v1.DumpReputationResponse.failure:type_name -> baler.remote.v1.Failure
-	56, // 38: baler.remote.v1.StakeStatusRequest.entry_point:type_name -> baler.remote.v1.EntryPoint
-	59, // 39: baler.remote.v1.StakeStatusResponse.status:type_name -> baler.remote.v1.StakeStatus
-	48, // 40: baler.remote.v1.StakeStatusResponse.failure:type_name -> baler.remote.v1.Failure
-	56, // 41: baler.remote.v1.AddUserOperationsRequest.entry_point:type_name -> baler.remote.v1.EntryPoint
-	57, // 42: baler.remote.v1.AddUserOperationsRequest.operations:type_name -> baler.remote.v1.UserOperation
-	48, // 43: baler.remote.v1.AddUserOperationsResponse.failure:type_name -> baler.remote.v1.Failure
-	46, // 44: baler.remote.v1.SetConfigurationRequest.settings:type_name -> baler.remote.v1.SetConfigurationRequest.SettingsEntry
-	48, // 45: baler.remote.v1.SetConfigurationResponse.failure:type_name -> baler.remote.v1.Failure
-	1,  // 46: baler.remote.v1.EdgeService.Precheck:input_type -> baler.remote.v1.PrecheckRequest
-	3,  // 47: baler.remote.v1.EdgeService.Lane:input_type -> baler.remote.v1.LaneRequest
-	6,  // 48: baler.remote.v1.EdgeService.Admit:input_type -> baler.remote.v1.AdmitRequest
-	8,  // 49: baler.remote.v1.EdgeService.UserOperationByHash:input_type -> baler.remote.v1.UserOperationByHashRequest
-	10, // 50: baler.remote.v1.EdgeService.UserOperationReceipt:input_type -> baler.remote.v1.UserOperationReceiptRequest
-	12, // 51: baler.remote.v1.EdgeService.UserOperationStatus:input_type -> baler.remote.v1.UserOperationStatusRequest
-	14, // 52: baler.remote.v1.EdgeService.UserOperationTimeline:input_type -> baler.remote.v1.UserOperationTimelineRequest
-	16, // 53: baler.remote.v1.EdgeService.GasPrice:input_type -> baler.remote.v1.GasPriceRequest
-	18, // 54: baler.remote.v1.EdgeService.ExplainUserOperation:input_type -> baler.remote.v1.ExplainUserOperationRequest
-	20, // 55: baler.remote.v1.EdgeService.Profit:input_type -> baler.remote.v1.ProfitRequest
-	22, // 56: baler.remote.v1.EdgeService.DropUserOperation:input_type -> baler.remote.v1.DropUserOperationRequest
-	24, // 57: baler.remote.v1.EdgeService.SendBundleNow:input_type -> baler.remote.v1.SendBundleNowRequest
-	26, // 58: baler.remote.v1.EdgeService.SetBundlingMode:input_type -> baler.remote.v1.SetBundlingModeRequest
-	28, // 59: baler.remote.v1.EdgeService.DumpMempool:input_type -> baler.remote.v1.DumpMempoolRequest
-	30, // 60: baler.remote.v1.EdgeService.ClearState:input_type -> baler.remote.v1.ClearStateRequest
-	32, // 61: baler.remote.v1.EdgeService.ClearMempool:input_type -> baler.remote.v1.ClearMempoolRequest
-	34, // 62: baler.remote.v1.EdgeService.ClearReputation:input_type -> baler.remote.v1.ClearReputationRequest
-	36, // 63: baler.remote.v1.EdgeService.SetReputation:input_type -> baler.remote.v1.SetReputationRequest
-	38, // 64: baler.remote.v1.EdgeService.DumpReputation:input_type -> baler.remote.v1.DumpReputationRequest
-	40, // 65: baler.remote.v1.EdgeService.StakeStatus:input_type -> baler.remote.v1.StakeStatusRequest
-	42, // 66: baler.remote.v1.EdgeService.AddUserOperations:input_type -> baler.remote.v1.AddUserOperationsRequest
-	44, // 67: baler.remote.v1.EdgeService.SetConfiguration:input_type -> baler.remote.v1.SetConfigurationRequest
-	2,  // 68: baler.remote.v1.EdgeService.Precheck:output_type -> baler.remote.v1.PrecheckResponse
-	4,  // 69: baler.remote.v1.EdgeService.Lane:output_type -> baler.remote.v1.LaneResponse
-	7,  // 70: baler.remote.v1.EdgeService.Admit:output_type -> baler.remote.v1.AdmitResponse
-	9,  // 71: baler.remote.v1.EdgeService.UserOperationByHash:output_type -> baler.remote.v1.UserOperationByHashResponse
-	11, // 72: baler.remote.v1.EdgeService.UserOperationReceipt:output_type -> baler.remote.v1.UserOperationReceiptResponse
-	13, // 73: baler.remote.v1.EdgeService.UserOperationStatus:output_type -> baler.remote.v1.UserOperationStatusResponse
-	15, // 74: baler.remote.v1.EdgeService.UserOperationTimeline:output_type -> baler.remote.v1.UserOperationTimelineResponse
-	17, // 75: baler.remote.v1.EdgeService.GasPrice:output_type -> baler.remote.v1.GasPriceResponse
-	19, // 76: baler.remote.v1.EdgeService.ExplainUserOperation:output_type -> baler.remote.v1.ExplainUserOperationResponse
-	21, // 77: baler.remote.v1.EdgeService.Profit:output_type -> baler.remote.v1.ProfitResponse
-	23, // 78: baler.remote.v1.EdgeService.DropUserOperation:output_type -> baler.remote.v1.DropUserOperationResponse
-	25, // 79: baler.remote.v1.EdgeService.SendBundleNow:output_type -> baler.remote.v1.SendBundleNowResponse
-	27, // 80: baler.remote.v1.EdgeService.SetBundlingMode:output_type -> baler.remote.v1.SetBundlingModeResponse
-	29, // 81: baler.remote.v1.EdgeService.DumpMempool:output_type -> baler.remote.v1.DumpMempoolResponse
-	31, // 82: baler.remote.v1.EdgeService.ClearState:output_type -> baler.remote.v1.ClearStateResponse
-	33, // 83: baler.remote.v1.EdgeService.ClearMempool:output_type -> baler.remote.v1.ClearMempoolResponse
-	35, // 84: baler.remote.v1.EdgeService.ClearReputation:output_type -> baler.remote.v1.ClearReputationResponse
-	37, // 85: baler.remote.v1.EdgeService.SetReputation:output_type -> baler.remote.v1.SetReputationResponse
-	39, // 86: baler.remote.v1.EdgeService.DumpReputation:output_type -> baler.remote.v1.DumpReputationResponse
-	41, // 87: baler.remote.v1.EdgeService.StakeStatus:output_type -> baler.remote.v1.StakeStatusResponse
-	43, // 88: baler.remote.v1.EdgeService.AddUserOperations:output_type -> baler.remote.v1.AddUserOperationsResponse
-	45, // 89: baler.remote.v1.EdgeService.SetConfiguration:output_type -> baler.remote.v1.SetConfigurationResponse
-	68, // [68:90] is the sub-list for method output_type
-	46, // [46:68] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	50, // 7: baler.remote.v1.AdmitResponse.failure:type_name -> baler.remote.v1.Failure
+	51, // 8: baler.remote.v1.UserOperationByHashResponse.info:type_name -> baler.remote.v1.OperationInfo
+	50, // 9: baler.remote.v1.UserOperationByHashResponse.failure:type_name -> baler.remote.v1.Failure
+	52, // 10: baler.remote.v1.UserOperationReceiptResponse.receipt:type_name -> baler.remote.v1.OperationReceipt
+	50, // 11: baler.remote.v1.UserOperationReceiptResponse.failure:type_name -> baler.remote.v1.Failure
+	53, // 12: baler.remote.v1.UserOperationStatusResponse.status:type_name -> baler.remote.v1.OperationStatus
+	50, // 13: baler.remote.v1.UserOperationStatusResponse.failure:type_name -> baler.remote.v1.Failure
+	54, // 14: baler.remote.v1.UserOperationTimelineResponse.entries:type_name -> baler.remote.v1.TimelineEntry
+	50, // 15: baler.remote.v1.UserOperationTimelineResponse.failure:type_name -> baler.remote.v1.Failure
+	55, // 16: baler.remote.v1.GasPriceResponse.price:type_name -> baler.remote.v1.GasPrice
+	50, // 17: baler.remote.v1.GasPriceResponse.failure:type_name -> baler.remote.v1.Failure
+	56, // 18: baler.remote.v1.ExplainUserOperationResponse.explanation:type_name -> baler.remote.v1.Explanation
+	50, // 19: baler.remote.v1.ExplainUserOperationResponse.failure:type_name -> baler.remote.v1.Failure
+	57, // 20: baler.remote.v1.ProfitResponse.report:type_name -> baler.remote.v1.ProfitReport
+	50, // 21: baler.remote.v1.ProfitResponse.failure:type_name -> baler.remote.v1.Failure
+	58, // 22: baler.remote.v1.DropUserOperationRequest.entry_point:type_name -> baler.remote.v1.EntryPoint
+	59, // 23: baler.remote.v1.DropUserOperationRequest.operation:type_name -> baler.remote.v1.UserOperation
+	50, // 24: baler.remote.v1.DropUserOperationResponse.failure:type_name -> baler.remote.v1.Failure
+	50, // 25: baler.remote.v1.SendBundleNowResponse.failure:type_name -> baler.remote.v1.Failure
+	50, // 26: baler.remote.v1.SetBundlingModeResponse.failure:type_name -> baler.remote.v1.Failure
+	58, // 27: baler.remote.v1.DumpMempoolRequest.entry_point:type_name -> baler.remote.v1.EntryPoint
+	59, // 28: baler.remote.v1.DumpMempoolResponse.operations:type_name -> baler.remote.v1.UserOperation
+	50, // 29: baler.remote.v1.DumpMempoolResponse.failure:type_name -> baler.remote.v1.Failure
+	50, // 30: baler.remote.v1.WatchResponse.failure:type_name -> baler.remote.v1.Failure
+	50, // 31: baler.remote.v1.ClearStateResponse.failure:type_name -> baler.remote.v1.Failure
+	58, // 32: baler.remote.v1.ClearMempoolRequest.entry_point:type_name -> baler.remote.v1.EntryPoint
+	50, // 33: baler.remote.v1.ClearMempoolResponse.failure:type_name -> baler.remote.v1.Failure
+	50, // 34: baler.remote.v1.ClearReputationResponse.failure:type_name -> baler.remote.v1.Failure
+	60, // 35: baler.remote.v1.SetReputationRequest.reputations:type_name -> baler.remote.v1.Reputation
+	50, // 36: baler.remote.v1.SetReputationResponse.failure:type_name -> baler.remote.v1.Failure
+	60, // 37: baler.remote.v1.DumpReputationResponse.reputations:type_name -> baler.remote.v1.Reputation
+	50, // 38: baler.remote.v1.DumpReputationResponse.failure:type_name -> baler.remote.v1.Failure
+	58, // 39: baler.remote.v1.StakeStatusRequest.entry_point:type_name -> baler.remote.v1.EntryPoint
+	61, // 40: baler.remote.v1.StakeStatusResponse.status:type_name -> baler.remote.v1.StakeStatus
+	50, // 41: baler.remote.v1.StakeStatusResponse.failure:type_name -> baler.remote.v1.Failure
+	58, // 42: baler.remote.v1.AddUserOperationsRequest.entry_point:type_name -> baler.remote.v1.EntryPoint
+	59, // 43: baler.remote.v1.AddUserOperationsRequest.operations:type_name -> baler.remote.v1.UserOperation
+	50, // 44: baler.remote.v1.AddUserOperationsResponse.failure:type_name -> baler.remote.v1.Failure
+	48, // 45: baler.remote.v1.SetConfigurationRequest.settings:type_name -> baler.remote.v1.SetConfigurationRequest.SettingsEntry
+	50, // 46: baler.remote.v1.SetConfigurationResponse.failure:type_name -> baler.remote.v1.Failure
+	1,  // 47: baler.remote.v1.EdgeService.Precheck:input_type -> baler.remote.v1.PrecheckRequest
+	3,  // 48: baler.remote.v1.EdgeService.Lane:input_type -> baler.remote.v1.LaneRequest
+	6,  // 49: baler.remote.v1.EdgeService.Admit:input_type -> baler.remote.v1.AdmitRequest
+	8,  // 50: baler.remote.v1.EdgeService.UserOperationByHash:input_type -> baler.remote.v1.UserOperationByHashRequest
+	10, // 51: baler.remote.v1.EdgeService.UserOperationReceipt:input_type -> baler.remote.v1.UserOperationReceiptRequest
+	12, // 52: baler.remote.v1.EdgeService.UserOperationStatus:input_type -> baler.remote.v1.UserOperationStatusRequest
+	14, // 53: baler.remote.v1.EdgeService.UserOperationTimeline:input_type -> baler.remote.v1.UserOperationTimelineRequest
+	16, // 54: baler.remote.v1.EdgeService.GasPrice:input_type -> baler.remote.v1.GasPriceRequest
+	18, // 55: baler.remote.v1.EdgeService.ExplainUserOperation:input_type -> baler.remote.v1.ExplainUserOperationRequest
+	20, // 56: baler.remote.v1.EdgeService.Profit:input_type -> baler.remote.v1.ProfitRequest
+	22, // 57: baler.remote.v1.EdgeService.DropUserOperation:input_type -> baler.remote.v1.DropUserOperationRequest
+	24, // 58: baler.remote.v1.EdgeService.SendBundleNow:input_type -> baler.remote.v1.SendBundleNowRequest
+	26, // 59: baler.remote.v1.EdgeService.SetBundlingMode:input_type -> baler.remote.v1.SetBundlingModeRequest
+	28, // 60: baler.remote.v1.EdgeService.DumpMempool:input_type -> baler.remote.v1.DumpMempoolRequest
+	30, // 61: baler.remote.v1.EdgeService.Watch:input_type -> baler.remote.v1.WatchRequest
+	32, // 62: baler.remote.v1.EdgeService.ClearState:input_type -> baler.remote.v1.ClearStateRequest
+	34, // 63: baler.remote.v1.EdgeService.ClearMempool:input_type -> baler.remote.v1.ClearMempoolRequest
+	36, // 64: baler.remote.v1.EdgeService.ClearReputation:input_type -> baler.remote.v1.ClearReputationRequest
+	38, // 65: baler.remote.v1.EdgeService.SetReputation:input_type -> baler.remote.v1.SetReputationRequest
+	40, // 66: baler.remote.v1.EdgeService.DumpReputation:input_type -> baler.remote.v1.DumpReputationRequest
+	42, // 67: baler.remote.v1.EdgeService.StakeStatus:input_type -> baler.remote.v1.StakeStatusRequest
+	44, // 68: baler.remote.v1.EdgeService.AddUserOperations:input_type -> baler.remote.v1.AddUserOperationsRequest
+	46, // 69: baler.remote.v1.EdgeService.SetConfiguration:input_type -> baler.remote.v1.SetConfigurationRequest
+	2,  // 70: baler.remote.v1.EdgeService.Precheck:output_type -> baler.remote.v1.PrecheckResponse
+	4,  // 71: baler.remote.v1.EdgeService.Lane:output_type -> baler.remote.v1.LaneResponse
+	7,  // 72: baler.remote.v1.EdgeService.Admit:output_type -> baler.remote.v1.AdmitResponse
+	9,  // 73: baler.remote.v1.EdgeService.UserOperationByHash:output_type -> baler.remote.v1.UserOperationByHashResponse
+	11, // 74: baler.remote.v1.EdgeService.UserOperationReceipt:output_type -> baler.remote.v1.UserOperationReceiptResponse
+	13, // 75: baler.remote.v1.EdgeService.UserOperationStatus:output_type -> baler.remote.v1.UserOperationStatusResponse
+	15, // 76: baler.remote.v1.EdgeService.UserOperationTimeline:output_type -> baler.remote.v1.UserOperationTimelineResponse
+	17, // 77: baler.remote.v1.EdgeService.GasPrice:output_type -> baler.remote.v1.GasPriceResponse
+	19, // 78: baler.remote.v1.EdgeService.ExplainUserOperation:output_type -> baler.remote.v1.ExplainUserOperationResponse
+	21, // 79: baler.remote.v1.EdgeService.Profit:output_type -> baler.remote.v1.ProfitResponse
+	23, // 80: baler.remote.v1.EdgeService.DropUserOperation:output_type -> baler.remote.v1.DropUserOperationResponse
+	25, // 81: baler.remote.v1.EdgeService.SendBundleNow:output_type -> baler.remote.v1.SendBundleNowResponse
+	27, // 82: baler.remote.v1.EdgeService.SetBundlingMode:output_type -> baler.remote.v1.SetBundlingModeResponse
+	29, // 83: baler.remote.v1.EdgeService.DumpMempool:output_type -> baler.remote.v1.DumpMempoolResponse
+	31, // 84: baler.remote.v1.EdgeService.Watch:output_type -> baler.remote.v1.WatchResponse
+	33, // 85: baler.remote.v1.EdgeService.ClearState:output_type -> baler.remote.v1.ClearStateResponse
+	35, // 86: baler.remote.v1.EdgeService.ClearMempool:output_type -> baler.remote.v1.ClearMempoolResponse
+	37, // 87: baler.remote.v1.EdgeService.ClearReputation:output_type -> baler.remote.v1.ClearReputationResponse
+	39, // 88: baler.remote.v1.EdgeService.SetReputation:output_type -> baler.remote.v1.SetReputationResponse
+	41, // 89: baler.remote.v1.EdgeService.DumpReputation:output_type -> baler.remote.v1.DumpReputationResponse
+	43, // 90: baler.remote.v1.EdgeService.StakeStatus:output_type -> baler.remote.v1.StakeStatusResponse
+	45, // 91: baler.remote.v1.EdgeService.AddUserOperations:output_type -> baler.remote.v1.AddUserOperationsResponse
+	47, // 92: baler.remote.v1.EdgeService.SetConfiguration:output_type -> baler.remote.v1.SetConfigurationResponse
+	70, // [70:93] is the sub-list for method output_type
+	47, // [47:70] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_baler_remote_v1_edge_proto_init() }
@@ -2669,7 +2781,7 @@ func file_baler_remote_v1_edge_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_baler_remote_v1_edge_proto_rawDesc), len(file_baler_remote_v1_edge_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   49,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
