@@ -6,13 +6,8 @@ import (
 	"slices"
 )
 
-const (
-	// maxTrips is how many reads of one view are under way at once. What is wanted meanwhile waits for the first of them to
-	// come back, and travels together: the more operations come in at once, the fewer requests each of them costs.
-	maxTrips = 4
-	// maxGathered is how many keys a read may have to travel with others. A larger one would make them wait.
-	maxGathered = 256
-)
+// maxGathered is how many keys a read may have to travel with others. A larger one would make them wait.
+const maxGathered = 256
 
 // gather is the reads of a view that are under way, and those that wait. The view's mutex guards it.
 type gather struct {
@@ -40,7 +35,7 @@ func (v *View) fetch(ctx context.Context, mine claims, questions []*Question) er
 		return v.travel(ctx, mine, questions)
 	}
 	v.mu.Lock()
-	if v.gather.trips < maxTrips {
+	if v.gather.trips < v.source.pace.trips() {
 		v.gather.trips++
 		v.mu.Unlock()
 		defer v.handOver()
@@ -118,9 +113,12 @@ func (v *View) travelTogether(ctx context.Context, leader *errand) error {
 	v.gather.waiting = left
 	v.mu.Unlock()
 
+	end := v.source.pace.begin()
 	got, stats, err := v.source.read(ctx, v, together.keys, nil)
 	if err != nil {
 		err = v.fail(err)
+	} else {
+		end()
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -139,9 +137,12 @@ func (v *View) travelTogether(ctx context.Context, leader *errand) error {
 
 // travel reads the claimed keys alone.
 func (v *View) travel(ctx context.Context, mine claims, questions []*Question) error {
+	end := v.source.pace.begin()
 	got, stats, err := v.source.read(ctx, v, mine.keys, questions)
 	if err != nil {
 		err = v.fail(err)
+	} else {
+		end()
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

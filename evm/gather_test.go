@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"baler/evm"
 
@@ -66,6 +68,41 @@ func TestReadsThatComeTogetherTravelTogether(t *testing.T) {
 			t.Errorf("have %v asked for more than once", twice)
 		}
 	})
+}
+
+// An operation does not wait for the reads of others where a round trip is long: as many are under way as come in that time.
+func TestAFarNodeGetsMoreReadsAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		away time.Duration
+		want int // round trips of forty reads: those at once, and one for the others
+	}{{0, 5}, {5 * time.Millisecond, 5}, {50 * time.Millisecond, 11}, {200 * time.Millisecond, 40}, {time.Minute, 40}} {
+		synctest.Test(t, func(t *testing.T) {
+			const many = 40
+			node := newFakeNode(slotsOfOne(many + 1))
+			var reads atomic.Int64 // of the clock: the second is when the first round trip ends
+			view := mustView(t, node, evm.Options{Now: func() time.Time {
+				if reads.Add(1) == 1 {
+					return time.Unix(0, 0)
+				}
+				return time.Unix(0, 0).Add(c.away)
+			}})
+			if _, err := view.Storage(t.Context(), address(1), slotKey(many)); err != nil { // shows how far away the node is
+				t.Fatal(err)
+			}
+			node.gate = make(chan struct{})
+			before := node.batches
+			answers := manyReads(contexts(many), view)
+			close(node.gate)
+			for _, answer := range answers {
+				if err := <-answer; err != nil {
+					t.Error(err)
+				}
+			}
+			if have := node.batches - before; have != c.want {
+				t.Errorf("%s away: have %d round trips, want %d", c.away, have, c.want)
+			}
+		})
+	}
 }
 
 // Whoever reads for others may give up: the others get their values all the same.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/lru"
@@ -34,6 +35,8 @@ type Options struct {
 
 	// Wait pauses before the attempt-th retry (1, 2, ...); it returns early with the context's error. Nil: no pause.
 	Wait func(ctx context.Context, attempt int) error
+	// Now tells how long reads take: a node that is far away gets more of them at once. Nil: it is taken for near.
+	Now func() time.Time
 }
 
 func (o Options) withDefaults() Options {
@@ -77,6 +80,7 @@ type Source struct {
 	opts   Options
 	loader loader
 	lists  accessLists
+	pace   pace
 
 	code      *lru.SizeConstrainedCache[common.Hash, []byte]
 	codeAt    *lru.Cache[common.Address, codeSighting]
@@ -106,6 +110,7 @@ type codeSighting struct {
 func NewSource(node Node, cfg *params.ChainConfig, opts Options) *Source {
 	opts = opts.withDefaults()
 	s := &Source{
+		pace:      pace{now: opts.Now},
 		node:      node,
 		cfg:       cfg,
 		opts:      opts,

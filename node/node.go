@@ -178,7 +178,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 	if config.Rules == nil {
 		config.Rules = evm.ChainConfigFor(config.ChainID)
 	}
-	source := evm.NewSource(client, config.Rules, evm.Options{Wait: retryPause})
+	source := evm.NewSource(client, config.Rules, evm.Options{Wait: retryPause, Now: time.Now})
 	n := &Node{
 		config: config, chain: client, heads: heads, log: log, source: source,
 		usual:    route{sender: relay, private: config.PrivateRelay},
