@@ -265,7 +265,7 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		w.post(outcome)
 		return
 	}
-	hints := w.hints(bundle)
+	hints := w.hints(bundle, by)
 	w.inbox.post(message{signed: signedTx{tx: tx, hints: hints, route: by, expected: bundle.ExpectedProfit()}, event: bundlesender.Signed{Attempt: e.Attempt.ID, Hash: tx.Hash(), Fees: e.Attempt.Fees}})
 	answer := txsender.Send(ctx, by.sender, tx, hints)
 	w.node.config.Boundary("bundle relayed")
@@ -369,8 +369,12 @@ func (w *worker) cancel(ctx context.Context, e bundlesender.Cancel, by route) {
 	w.post(outcome)
 }
 
-// hints is what a relay should know of a bundle: what it relies on, and how long we wait for it.
-func (w *worker) hints(bundle *proposer.Bundle) txsender.Hints {
+// hints is what a relay should know of a bundle: what it relies on, and how long we wait for it. They are kept as long as the transaction may
+// be sent again, so a sender that makes no use of them gets none.
+func (w *worker) hints(bundle *proposer.Bundle, by route) txsender.Hints {
+	if _, hinted := by.sender.(txsender.Hinted); !hinted {
+		return txsender.Hints{}
+	}
 	hints := txsender.Hints{
 		TimeMin: bundle.Conditions.TimeMin, TimeMax: bundle.Conditions.TimeMax,
 		BlockMin: bundle.Conditions.BlockMin, BlockMax: bundle.Conditions.BlockMax,
