@@ -61,7 +61,12 @@ func FreePort(tb testing.TB) int {
 func (s *Server) Run(tb testing.TB) {
 	tb.Helper()
 	_, port, _ := strings.Cut(s.Addr, ":")
-	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always"}, s.args...)
+	s.run(tb, append([]string{"--port", port, "--appendonly", "yes"}, s.args...))
+}
+
+func (s *Server) run(tb testing.TB, args []string) {
+	tb.Helper()
+	args = append([]string{"--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendfsync", "always"}, args...)
 	s.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), "redis-server", args...)
 	var said strings.Builder
 	s.cmd.Stdout, s.cmd.Stderr = &said, &said
@@ -89,6 +94,47 @@ func (s *Server) Forget(tb testing.TB) {
 		tb.Fatal(err)
 	}
 }
+
+// Copy returns a copy (an RDB) of what the running server has.
+func (s *Server) Copy(tb testing.TB) []byte {
+	tb.Helper()
+	if err := s.Client(tb).Save(tb.Context()).Err(); err != nil {
+		tb.Fatal(err)
+	}
+	file, err := os.ReadFile(filepath.Join(s.dir, copyName))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return file
+}
+
+// Restore starts a server that does not run with a copy instead of what it has on its disk. It follows docs/operations.md: a server that
+// is to write a log of changes does not read an RDB, so it begins without one, and is told to write it then.
+func (s *Server) Restore(tb testing.TB, file []byte) {
+	tb.Helper()
+	s.Forget(tb)
+	if err := os.WriteFile(filepath.Join(s.dir, copyName), file, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	_, port, _ := strings.Cut(s.Addr, ":")
+	s.run(tb, append([]string{"--port", port, "--appendonly", "no"}, s.args...))
+	client := s.Client(tb)
+	if err := client.ConfigSet(tb.Context(), "appendonly", "yes").Err(); err != nil {
+		tb.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; <-time.After(10 * time.Millisecond) {
+		info, err := client.Info(tb.Context(), "persistence").Result()
+		if err == nil && strings.Contains(info, "aof_rewrite_in_progress:0") && strings.Contains(info, "aof_rewrite_scheduled:0") {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("redis-server does not write its log of changes: %v\n%s", err, info)
+		}
+	}
+}
+
+// copyName is what redis-server calls an RDB.
+const copyName = "dump.rdb"
 
 // Client is a client for the test's own looks at what is there.
 func (s *Server) Client(tb testing.TB) *redis.Client {
