@@ -69,27 +69,30 @@ func (p edgePort) Watch(ctx context.Context, topic rpc.Topic) (<-chan rpc.Notice
 	_, err := call(ctx, p.Client, p.method("Watch"), &pb.WatchRequest{Topic: string(topic)},
 		func(e *endpoint, ctx context.Context, r *pb.WatchRequest) (*pb.WatchResponse, error) {
 			turn = p.turn.Load()
-			var running context.Context
-			running, cut = context.WithCancelCause(context.WithoutCancel(ctx))
-			stay := context.AfterFunc(ctx, func() { cut(ctx.Err()) })
-			var err error
-			if stream, err = e.edge.Watch(running, r); err != nil {
-				cut(err)
+			running, end := context.WithCancelCause(context.WithoutCancel(ctx))
+			stay := context.AfterFunc(ctx, func() { end(ctx.Err()) }) // of this attempt: the next one's stream is not its business
+			opened, err := e.edge.Watch(running, r)
+			if err != nil {
+				stay()
+				end(err)
 				return nil, err
 			}
-			if stream.Receive() && stay() {
-				return stream.Msg(), nil
+			if opened.Receive() && stay() {
+				stream, cut = opened, end
+				return opened.Msg(), nil
 			}
-			if err = stream.Err(); err == nil {
+			if err = opened.Err(); err == nil {
 				err = connect.NewError(connect.CodeUnavailable, errSilent)
 			}
-			cut(err)
-			_ = stream.Close() // it has ended
+			stay()
+			end(err)
+			_ = opened.Close() // it has ended
 			return nil, err
 		})
 	if err != nil {
-		if cut != nil {
+		if cut != nil { // the pool's process says why it does not tell
 			cut(err)
+			_ = stream.Close()
 		}
 		return nil, nil, err
 	}
