@@ -1,13 +1,7 @@
 package chain
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"math"
-
-	"baler/gas"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
@@ -21,58 +15,6 @@ type Observation struct {
 	Nonce    uint64                   // of the account, after the block
 	Receipts map[common.Hash]*Receipt // of those transactions that are mined
 	Known    map[common.Hash]bool     // the node still knows the transaction, mined or pending
-}
-
-// Receipt is a transaction's receipt with what rollups add to it.
-type Receipt struct {
-	types.Receipt
-
-	// L1Fee is what the transaction paid, beside its gas, for its data on the chain that the rollup settles on, in wei; zero
-	// on chains whose receipts have no such field.
-	L1Fee uint256.Int
-	// OperatorFee is what it paid beside both to an OP stack chain's operator, in wei; zero where receipts do not tell it.
-	OperatorFee uint256.Int
-}
-
-// Cost is what the transaction paid in all, in wei.
-func (r *Receipt) Cost() uint256.Int {
-	var cost uint256.Int
-	if r.EffectiveGasPrice != nil {
-		price, _ := uint256.FromBig(r.EffectiveGasPrice)
-		cost = gas.Cost(r.GasUsed, *price)
-	}
-	cost.Add(&cost, &r.L1Fee)
-	return *cost.Add(&cost, &r.OperatorFee)
-}
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (r *Receipt) UnmarshalJSON(raw []byte) error {
-	if err := json.Unmarshal(raw, &r.Receipt); err != nil {
-		return err
-	}
-	if !bytes.Contains(raw, []byte(`"l1Fee"`)) && !bytes.Contains(raw, []byte(`"operatorFee`)) {
-		return nil // most are of no rollup, and long: it need not be read twice
-	}
-	var rollup struct {
-		L1Fee               *hexutil.U256   `json:"l1Fee"`                // OP Stack
-		OperatorFeeScalar   hexutil.Uint64  `json:"operatorFeeScalar"`    // OP Stack since Isthmus
-		OperatorFeeConstant hexutil.Uint64  `json:"operatorFeeConstant"`  // the same
-		FootprintScalar     *hexutil.Uint64 `json:"daFootprintGasScalar"` // OP Stack since Jovian
-	}
-	if err := json.Unmarshal(raw, &rollup); err != nil {
-		return err
-	}
-	if rollup.L1Fee != nil {
-		r.L1Fee = uint256.Int(*rollup.L1Fee)
-	}
-	// A receipt has the fee's parameters, not the fee; a field that came with the upgrade which changed the formula tells the upgrade.
-	if scalar := uint64(rollup.OperatorFeeScalar); scalar != 0 || rollup.OperatorFeeConstant != 0 {
-		if scalar > math.MaxUint32 {
-			return fmt.Errorf("receipt %s: operatorFeeScalar: have %d, want 32 bits", r.TxHash, scalar)
-		}
-		r.OperatorFee = gas.NewOperatorFee(uint32(scalar), uint64(rollup.OperatorFeeConstant), rollup.FootprintScalar != nil).Of(r.GasUsed)
-	}
-	return nil
 }
 
 // Observe asks in one round trip for the account's nonce after the block and for each transaction's receipt. Only about those that have

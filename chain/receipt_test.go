@@ -58,3 +58,30 @@ func TestReceiptsTellTheOperatorFee(t *testing.T) {
 		}
 	}
 }
+
+// Logs are read when they are asked for; what is none does not hide the rest of a receipt.
+func TestLogsOfAReceiptAreReadWhenTheyAreAskedFor(t *testing.T) {
+	t.Parallel()
+	hash := strings.Repeat("0", 62)
+	receipt := `{"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + zeros512 + `","transactionHash":"0x` + hash + `aa","gasUsed":"0x5208","logs":`
+	log := `{"address":"0x00000000000000000000000000000000000000cc","topics":["0x` + hash + `dd"],"data":"0x01","blockNumber":"0x7","transactionHash":"0x` +
+		hash + `aa","transactionIndex":"0x0","blockHash":"0x` + hash + `bb","logIndex":"0x3","removed":false}`
+	for logs, want := range map[string]int{"[]": 0, "[" + log + "]": 1, "[" + log + "," + log + "]": 2, "[7]": -1, `[{"topics":7}]`: -1} {
+		var r Receipt
+		if err := json.Unmarshal([]byte(receipt+logs+"}"), &r); err != nil || r.GasUsed != 21_000 || r.Status != 1 {
+			t.Fatalf("%.40s: have %v, gas %d, status %d", logs, err, r.GasUsed, r.Status)
+		}
+		have, err := r.ReadLogs()
+		if (err != nil) != (want < 0) || err == nil && len(have) != want {
+			t.Errorf("%.40s: have %d logs, %v, want %d", logs, len(have), err, want)
+		}
+		if want > 0 && (have[want-1].Index != 3 || have[want-1].BlockNumber != 7 || have[want-1].Topics[0][31] != 0xdd) {
+			t.Errorf("have %+v, want the log as it was given", have[want-1])
+		}
+	}
+	for _, logs := range []string{"null", `"none"`, "{}"} {
+		if err := json.Unmarshal([]byte(receipt+logs+"}"), new(Receipt)); err == nil {
+			t.Errorf("%s: have a receipt, want an error", logs)
+		}
+	}
+}

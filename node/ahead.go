@@ -5,9 +5,14 @@ import (
 	"slices"
 	"sync"
 
+	"baler/bundlesender"
 	"baler/chain"
+	"baler/entrypoint"
+	"baler/pool"
+	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/core/types"
 )
 
 // What a block says of a key's transactions takes as long to be told as the operations that it has mined. Both are asked for at
@@ -49,6 +54,50 @@ func (w *worker) seenAt(ctx context.Context, block common.Hash, transactions []c
 		}
 	}
 	return w.node.chain.Observe(ctx, block, w.key.Address(), transactions)
+}
+
+// maxPrepared is of how many operations it is read ahead what they depend on.
+const maxPrepared = 512
+
+// prepareAhead reads what the next bundles' operations depend on, at the head to come, while the node is asked what its block has
+// mined. Which operations these will be is guessed: the best of those that are in no transaction. What the guess does not have the
+// proposals read, as if there had been none; and they wait for what is being read here.
+func (n *Node) prepareAhead(ctx context.Context, at *head) {
+	if n.remote() || !n.mayPropose(at) {
+		return
+	}
+	left := min(len(n.keys.all())*n.config.Proposer.MaxBundleSize, maxPrepared)
+	for _, ep := range n.config.EntryPoints {
+		var list []*pool.Operation
+		n.pool.look(func(p *pool.Pool) {
+			list = p.Candidates(pool.Query{EntryPoint: ep.Address, BaseFee: at.baseFee, MaxOps: left})
+		})
+		if len(list) == 0 {
+			continue
+		}
+		ops := make([]*userop.UserOperation, 0, len(list))
+		for _, op := range list {
+			if op.Op.MaxFeePerGas.Lt(&at.baseFee) {
+				break // the rest pays less than the base fee too
+			}
+			ops = append(ops, op.Op)
+		}
+		if err := n.validator.Prepare(ctx, at.header, ep, ops); err != nil {
+			return // whoever needs it reads it, and says so
+		}
+		if left -= len(ops); left <= 0 {
+			return
+		}
+	}
+}
+
+// mayPropose reports whether a sender may want a bundle at the head: it waits for none of its transactions, or the block may have mined
+// them.
+func (n *Node) mayPropose(at *head) bool {
+	if types.BloomLookup(at.header.Bloom, entrypoint.TopicUserOperationEvent) {
+		return true
+	}
+	return slices.ContainsFunc(n.keys.all(), func(w *worker) bool { return w.current().State == bundlesender.Building })
 }
 
 // beside starts a function whose caller waits for it later.

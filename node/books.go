@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"math/big"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -82,18 +83,25 @@ func (n *Node) Profit(_ context.Context, q profit.Query) (*profit.Report, error)
 
 // settledTx is a mined transaction of ours as the bundle sender knows it.
 type settledTx struct {
-	id         bundlesender.AttemptID
 	kind       bundlesender.Kind
 	operations int
-	gasLimit   uint64 // 0: as in the signed transaction
+	gasLimit   uint64
+	expected   *big.Int // profit in wei; nil: not known
+}
+
+// settled describes a mined transaction. What it was signed with goes before what the machine remembers.
+func (w *worker) settled(id bundlesender.AttemptID, kind bundlesender.Kind, operations int, gasLimit uint64) settledTx {
+	tx := settledTx{kind: kind, operations: operations, gasLimit: gasLimit}
+	if signed, ok := w.sent[id]; ok {
+		tx.expected, tx.gasLimit = signed.expected, signed.tx.Gas()
+	}
+	return tx
 }
 
 // account enters a mined transaction into the books.
 func (w *worker) account(tx settledTx, receipt *chain.Receipt) {
 	e := w.node.entryOf(w.key.Address(), tx, receipt)
-	if signed, ok := w.sent[tx.id]; ok {
-		e.Expected, e.GasLimit = signed.expected, signed.tx.Gas()
-	}
+	e.Expected = tx.expected
 	w.node.book(&e, w.node.head.Load())
 	w.node.sink(event.BundleMined{
 		Signer: e.Signer, Tx: e.Transaction, Block: e.Block, Operations: e.Operations, Success: receipt.Status == types.ReceiptStatusSuccessful,
@@ -127,7 +135,11 @@ func (n *Node) entryOf(key common.Address, tx settledTx, receipt *chain.Receipt)
 	case receipt.Status != types.ReceiptStatusSuccessful:
 		e.Kind = profit.Reverted
 	}
-	for _, log := range receipt.Logs {
+	logs, err := receipt.ReadLogs()
+	if err != nil {
+		n.log.Error("what a bundle earned is not in the books", "tx", receipt.TxHash, "err", err)
+	}
+	for _, log := range logs {
 		op, err := entrypoint.ParseUserOperationEvent(log)
 		if err != nil || !n.serves(log.Address) {
 			continue
@@ -204,7 +216,7 @@ func (w *worker) recount(ctx context.Context, head common.Hash) {
 	w.counted = true
 	for _, attempt := range missing {
 		if receipt := seen.Receipts[attempt.Hash]; receipt != nil && receipt.BlockHash == attempt.MinedHash {
-			w.account(settledTx{id: attempt.ID, kind: attempt.Kind, operations: len(attempt.Operations), gasLimit: attempt.GasLimit}, receipt)
+			w.account(w.settled(attempt.ID, attempt.Kind, len(attempt.Operations), attempt.GasLimit), receipt)
 		}
 	}
 }

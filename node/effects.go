@@ -456,7 +456,8 @@ func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 		return
 	}
 	w.node.own.add(receipt.BlockNumber.Uint64(), receipt.GasUsed)
-	w.account(settledTx{id: e.Attempt, kind: e.Kind, operations: len(e.Operations)}, receipt)
+	tx := w.settled(e.Attempt, e.Kind, len(e.Operations), 0)
+	w.last = append(w.last, func() { w.account(tx, receipt) }) // to read what it earned takes time that the next proposal need not wait
 	if receipt.Status == types.ReceiptStatusSuccessful && e.Kind == bundlesender.KindBundle {
 		w.node.suspicion.mined(w.builder)
 		w.routeMined(e.Attempt)

@@ -28,13 +28,15 @@ const logsPatience = 20 * time.Second
 //
 // An error is the end of the node: what it must keep could not be read back.
 func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
-	mined, err := n.takeIn(ctx, update)
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	mined, err := n.takeIn(ctx, update, &reading)
 	n.announce(mined)
 	return err
 }
 
-// takeIn is onUpdate up to what is told. It returns what was mined.
-func (n *Node) takeIn(ctx context.Context, update chain.Update) (mined []inclusion, err error) {
+// takeIn is onUpdate up to what is told. It returns what was mined. What it begins and need not wait for is in the group.
+func (n *Node) takeIn(ctx context.Context, update chain.Update, reading *sync.WaitGroup) (mined []inclusion, err error) {
 	next, err := newHead(n.config, update.Head)
 	if err != nil {
 		n.log.Error("a head was not understood", "err", err)
@@ -57,6 +59,7 @@ func (n *Node) takeIn(ctx context.Context, update chain.Update) (mined []inclusi
 	if n.interested() {
 		var ahead sync.WaitGroup
 		ahead.Go(func() { n.askAhead(ctx, next) })
+		reading.Go(func() { n.prepareAhead(ctx, next) })
 		logs, err := n.operationLogs(ctx, update.Head)
 		ahead.Wait()
 		if ctx.Err() != nil {

@@ -50,6 +50,7 @@ type worker struct {
 	ahead   *observation  // asked for before its head; nil: none
 	gap     bool          // blocks may have left the chain unseen
 	resumed []common.Hash // what the journal told that its transactions hold
+	last    []func()      // what the effects of a step leave to do that none of them waits for
 	failed  error         // the journal takes nothing more
 	lost    bool          // the key is not ours any more
 
@@ -265,6 +266,11 @@ func (w *worker) step(ctx context.Context, e bundlesender.Event) {
 	for _, effect := range effects {
 		w.do(ctx, effect)
 	}
+	for _, last := range w.last {
+		last()
+	}
+	clear(w.last)
+	w.last = w.last[:0]
 	now := w.machine.Status()
 	w.status.Lock()
 	defer w.status.Unlock()

@@ -130,13 +130,14 @@ func (w *wholeBundle) kind() (bundleKind, error) {
 // checked reports whether the node is to be asked for the bundle.
 //
 // Operations with aggregators are not compared one by one (see Validator.Validate), so bundles of them are; and where nothing was
-// compared yet, or the node's tracer simulates because the local EVM is not believed, nothing here stands for the node's word.
+// compared yet, or the node's tracer simulates because the local EVM is not believed, nothing here stands for the node's word. Nor does
+// it where a bundle is run again for a block of its own, to find out why it failed.
 func (w *wholeBundle) checked(kind bundleKind) bool {
 	switch w.v.cfg.NodeCheck {
 	case NodeCheckNever:
 		return false
 	case NodeCheckSampled:
-		return w.aggregated() || w.v.tracing.Load() || !w.v.check.passed.Load() || w.v.bundleChecks.due(kind)
+		return w.Block != nil || w.aggregated() || w.v.tracing.Load() || !w.v.check.passed.Load() || w.v.bundleChecks.due(kind)
 	case NodeCheckAlways:
 		return true
 	default:

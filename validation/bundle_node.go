@@ -90,7 +90,9 @@ func (w *wholeBundle) askNode(r *nodeRun, run bundleRun) (int, *Refusal, error) 
 	err := r.answer()
 	if err == nil {
 		w.v.bundleChecks.answered()
-		w.v.bundleChecks.agreed(r.kind)
+		if w.Block == nil {
+			w.v.bundleChecks.agreed(r.kind)
+		}
 		return 0, nil, nil
 	}
 	data, reverted := revertData(err)
