@@ -61,8 +61,8 @@ type wireReceipt struct {
 	GasUsed           *hexutil.Uint64 `json:"gasUsed"`
 	CumulativeGasUsed *hexutil.Uint64 `json:"cumulativeGasUsed"`
 	EffectiveGasPrice *hexutil.Big    `json:"effectiveGasPrice"`
-	ContractAddress   common.Address  `json:"contractAddress"`
-	BlockHash         common.Hash     `json:"blockHash"`
+	ContractAddress   *common.Address `json:"contractAddress"` // null unless it created one
+	BlockHash         *common.Hash    `json:"blockHash"`
 	BlockNumber       *hexutil.Big    `json:"blockNumber"`
 	TransactionIndex  hexutil.Uint64  `json:"transactionIndex"`
 	Logs              json.RawMessage `json:"logs"`
@@ -86,8 +86,14 @@ func (r *Receipt) UnmarshalJSON(raw []byte) error {
 	}
 	r.Receipt = types.Receipt{
 		Type: uint8(wire.Type & math.MaxUint8), Status: uint64(wire.Status), TxHash: *wire.TxHash, GasUsed: uint64(*wire.GasUsed),
-		CumulativeGasUsed: uint64(*wire.CumulativeGasUsed), EffectiveGasPrice: wire.EffectiveGasPrice.ToInt(), ContractAddress: wire.ContractAddress,
-		BlockHash: wire.BlockHash, BlockNumber: wire.BlockNumber.ToInt(), TransactionIndex: uint(wire.TransactionIndex),
+		CumulativeGasUsed: uint64(*wire.CumulativeGasUsed), EffectiveGasPrice: wire.EffectiveGasPrice.ToInt(),
+		BlockNumber: wire.BlockNumber.ToInt(), TransactionIndex: uint(wire.TransactionIndex),
+	}
+	if wire.ContractAddress != nil {
+		r.ContractAddress = *wire.ContractAddress
+	}
+	if wire.BlockHash != nil {
+		r.BlockHash = *wire.BlockHash
 	}
 	r.logs = wire.Logs
 	if wire.L1Fee != nil {

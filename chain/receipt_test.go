@@ -63,7 +63,7 @@ func TestReceiptsTellTheOperatorFee(t *testing.T) {
 func TestLogsOfAReceiptAreReadWhenTheyAreAskedFor(t *testing.T) {
 	t.Parallel()
 	hash := strings.Repeat("0", 62)
-	receipt := `{"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + zeros512 + `","transactionHash":"0x` + hash + `aa","gasUsed":"0x5208","logs":`
+	receipt := `{"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + zeros512 + `","transactionHash":"0x` + hash + `aa","gasUsed":"0x5208","contractAddress":null,"type":"0x2","logs":`
 	log := `{"address":"0x00000000000000000000000000000000000000cc","topics":["0x` + hash + `dd"],"data":"0x01","blockNumber":"0x7","transactionHash":"0x` +
 		hash + `aa","transactionIndex":"0x0","blockHash":"0x` + hash + `bb","logIndex":"0x3","removed":false}`
 	for logs, want := range map[string]int{"[]": 0, "[" + log + "]": 1, "[" + log + "," + log + "]": 2, "[7]": -1, `[{"topics":7}]`: -1} {
