@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/holiman/uint256"
 )
@@ -43,7 +45,7 @@ func TestAnOperationThatComesWhileABlockIsTakenInIsNotRefusedForIt(t *testing.T)
 	sends, waits := accounts[0], accounts[1]
 
 	s.chain.Hold(func(*types.Transaction) bool { return true })
-	sends.send(t, sends.op(t))
+	first := sends.send(t, sends.op(t))
 	slow.sendBundle(t)
 	waits.send(t, waits.op(t))
 	slow.mine(t, 20) // an operation that waits for so long is doubted: its nonce is read with the next block
@@ -54,6 +56,14 @@ func TestAnOperationThatComesWhileABlockIsTakenInIsNotRefusedForIt(t *testing.T)
 		t.Fatal(err)
 	}
 	within(t, reading, "nobody has read the nonce of the operation that waits")
+	eventually(t, "the block's logs are not taken in", func() error {
+		var found *struct{ BlockNumber *hexutil.Uint64 }
+		slow.call(t, &found, "eth_getUserOperationByHash", first)
+		if found == nil || found.BlockNumber == nil {
+			return errors.New("the first operation is not known to be mined")
+		}
+		return nil
+	})
 
 	sent := make(chan error, 1)
 	op := sends.op(t)
