@@ -40,6 +40,7 @@ type waiting struct {
 	bytes  int
 	done   chan error // nil: nobody waits for it
 	later  bool       // others may overtake it
+	quiet  bool       // the committer is not woken for it
 	logged *accepted  // it is made durable by the log too; nil: it is not
 }
 
@@ -94,16 +95,26 @@ func (s *Store) Begin(writes ...Write) (wait func(context.Context) error) {
 // Enqueue hands the writes over, all or none, and does not wait for them to be durable unless very many wait already. They
 // will be before anything that is handed over later.
 func (s *Store) Enqueue(ctx context.Context, writes ...Write) error {
-	if s == nil || len(writes) == 0 {
+	return s.enqueue(ctx, waiting{writes: writes})
+}
+
+// EnqueueQuietly is [Store.Enqueue] for a caller who is going to commit something soon: no transaction is begun for these writes alone,
+// which that commit would have to wait for. What is handed over next, whatever it is, takes them along.
+func (s *Store) EnqueueQuietly(ctx context.Context, writes ...Write) error {
+	return s.enqueue(ctx, waiting{writes: writes, quiet: true})
+}
+
+func (s *Store) enqueue(ctx context.Context, w waiting) error {
+	if s == nil || len(w.writes) == 0 {
 		return nil
 	}
 	s.mu.Lock()
 	full := len(s.queue) >= maxQueuedCalls
 	s.mu.Unlock()
 	if full {
-		return s.Commit(ctx, writes...)
+		return s.Commit(ctx, w.writes...)
 	}
-	return s.hand(waiting{writes: writes})
+	return s.hand(w)
 }
 
 // EnqueueLater is [Store.Enqueue] for what nobody waits for, such as the history of what was mined: whatever is handed over afterwards may
@@ -145,7 +156,9 @@ func (s *Store) hand(w waiting) error {
 			return nil // it goes with the next transaction that is needed
 		}
 	}
-	s.awaken()
+	if !w.quiet {
+		s.awaken()
+	}
 	return nil
 }
 

@@ -154,8 +154,8 @@ func readEntry(p pair) (journal.Entry, error) {
 }
 
 // Step gives the machine an event, and writes both the event and the effects down. They become durable soon, and before
-// everything handed to the store later: before a transaction of these effects can be signed. If there is an error the
-// effects are not to be run: the journal takes nothing more.
+// everything handed to the store later: before a transaction of these effects leaves. Those that submit one become durable with it,
+// in one transaction of the store: see Signed. If there is an error the effects are not to be run: the journal takes nothing more.
 func (j *Journal) Step(ctx context.Context, m *bundlesender.Machine, e bundlesender.Event) ([]bundlesender.Effect, error) {
 	effects := m.Step(e)
 	if j == nil {
@@ -166,10 +166,14 @@ func (j *Journal) Step(ctx context.Context, m *bundlesender.Machine, e bundlesen
 	if j.err != nil {
 		return nil, j.err
 	}
-	writes, forgets := j.append(nil, journal.Step{Event: e, Effects: effects}), false
+	writes, forgets, enqueue := j.append(nil, journal.Step{Event: e, Effects: effects}), false, j.store.Enqueue
 	for _, effect := range effects {
-		if f, ok := effect.(bundlesender.Forget); ok {
+		switch f := effect.(type) {
+		case bundlesender.Forget:
 			writes, forgets = append(writes, j.dropSigned(f.Attempts)), true
+		case bundlesender.Submit:
+			enqueue = j.store.EnqueueQuietly // the signed transaction comes next, or that there is none
+		default:
 		}
 	}
 	if last := j.parts[len(j.parts)-1]; last.bytes >= max(j.store.options.PartBytes, 3*last.head) {
@@ -180,7 +184,7 @@ func (j *Journal) Step(ctx context.Context, m *bundlesender.Machine, e bundlesen
 	if forgets {
 		writes = j.prune(writes, m.Record())
 	}
-	if err := j.enqueue(ctx, writes); err != nil {
+	if err := j.handed(enqueue(ctx, writes...)); err != nil {
 		return nil, err
 	}
 	return effects, nil
@@ -220,7 +224,12 @@ func (j *Journal) append(writes []Write, b journal.Body) []Write {
 
 // enqueue hands the writes over in the order of their numbers.
 func (j *Journal) enqueue(ctx context.Context, writes []Write) error {
-	if err := j.store.Enqueue(ctx, writes...); err != nil {
+	return j.handed(j.store.Enqueue(ctx, writes...))
+}
+
+// handed ends the journal if entries could not be handed over.
+func (j *Journal) handed(err error) error {
+	if err != nil {
 		j.err = fmt.Errorf("journal of %s: %w", j.key, err)
 	}
 	return j.err

@@ -57,6 +57,31 @@ func TestNothingOvertakesTheHistoryOfItsOwnOperation(t *testing.T) {
 	}
 }
 
+// No transaction is made for what is handed over quietly: what comes next takes it along, and so does the end.
+func TestWhatIsHandedOverQuietlyGoesWithTheNext(t *testing.T) {
+	t.Parallel()
+	s := newStore(&tableEngine{}, Options{})
+	if err := s.EnqueueQuietly(t.Context(), PutOperation(someOperation(1))); err != nil {
+		t.Fatal(err)
+	}
+	if len(s.awakened) != 0 {
+		t.Error("the committer was woken for it")
+	}
+	s.Begin(PutOperation(someOperation(2)))
+	if len(s.awakened) != 1 {
+		t.Error("the committer was not woken for what came next")
+	}
+	if batch := s.take(false); len(batch) != 2 || batch[0].done != nil || batch[1].done == nil {
+		t.Errorf("have %d calls in the transaction, want both, in order", len(batch))
+	}
+	if err := s.EnqueueQuietly(t.Context(), PutOperation(someOperation(3))); err != nil {
+		t.Fatal(err)
+	}
+	if rest := s.take(true); len(rest) != 1 {
+		t.Errorf("the last transaction has %d calls, want the one left", len(rest))
+	}
+}
+
 // TestTheOrderOfWrites looks at every pair of calls: which of the two becomes durable first.
 func TestTheOrderOfWrites(t *testing.T) {
 	t.Parallel()
