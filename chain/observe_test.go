@@ -25,7 +25,7 @@ func TestWhetherANodeKnowsATransactionIsAskedOnlyWithoutItsReceipt(t *testing.T)
 		case method == "eth_getTransactionCount":
 			return `"result":"0x7"`
 		case method == "eth_getTransactionReceipt" && strings.Contains(params, mined.Hex()):
-			return `"result":{"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + strings.Repeat("0", 512) + `","logs":[],"gasUsed":"0x5208","transactionHash":"` + mined.Hex() + `"}`
+			return `"result":{"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + strings.Repeat("0", 512) + `","logs":[],"gasUsed":"0x5208","blockNumber":"0x7","transactionHash":"` + mined.Hex() + `"}`
 		case method == "eth_getTransactionByHash" && strings.Contains(params, pending.Hex()):
 			return `"result":{"hash":"` + pending.Hex() + `"}`
 		default:

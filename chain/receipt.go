@@ -73,7 +73,7 @@ type wireReceipt struct {
 	FootprintScalar     *hexutil.Uint64 `json:"daFootprintGasScalar"` // OP Stack since Jovian
 }
 
-var errReceipt = errors.New("a receipt without a hash, gas used or logs")
+var errReceipt = errors.New("a receipt without a hash, a block, gas used or logs")
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (r *Receipt) UnmarshalJSON(raw []byte) error {
@@ -81,7 +81,7 @@ func (r *Receipt) UnmarshalJSON(raw []byte) error {
 	if err := json.Unmarshal(raw, &wire); err != nil {
 		return err
 	}
-	if wire.TxHash == nil || wire.GasUsed == nil || wire.CumulativeGasUsed == nil || len(wire.Logs) == 0 || wire.Logs[0] != '[' {
+	if wire.TxHash == nil || wire.GasUsed == nil || wire.CumulativeGasUsed == nil || wire.BlockNumber == nil || len(wire.Logs) == 0 || wire.Logs[0] != '[' {
 		return errReceipt
 	}
 	r.Receipt = types.Receipt{

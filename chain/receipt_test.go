@@ -13,7 +13,7 @@ var zeros512 = strings.Repeat("0", 512)
 func TestReceiptsTellTheFeeForDataOnAnotherChain(t *testing.T) {
 	t.Parallel()
 	common := `"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + zeros512 + `","logs":[],` +
-		`"transactionHash":"0x00000000000000000000000000000000000000000000000000000000000000aa","gasUsed":"0x5208","effectiveGasPrice":"0x3b9aca00",` +
+		`"transactionHash":"0x00000000000000000000000000000000000000000000000000000000000000aa","gasUsed":"0x5208","blockNumber":"0x7","effectiveGasPrice":"0x3b9aca00",` +
 		`"blockHash":"0x00000000000000000000000000000000000000000000000000000000000000bb","blockNumber":"0x7","transactionIndex":"0x0"`
 	for text, want := range map[string]uint64{
 		"{" + common + "}":                      0,
@@ -41,7 +41,7 @@ func TestReceiptsTellTheFeeForDataOnAnotherChain(t *testing.T) {
 func TestReceiptsTellTheOperatorFee(t *testing.T) {
 	t.Parallel()
 	receipt := `{"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + zeros512 + `","logs":[],"l1Fee":"0x3e8",` +
-		`"transactionHash":"0x00000000000000000000000000000000000000000000000000000000000000aa","gasUsed":"0x5208","effectiveGasPrice":"0x2"`
+		`"transactionHash":"0x00000000000000000000000000000000000000000000000000000000000000aa","gasUsed":"0x5208","blockNumber":"0x7","effectiveGasPrice":"0x2"`
 	for fields, want := range map[string]uint64{
 		``: 0,
 		`,"operatorFeeScalar":"0x0","operatorFeeConstant":"0x0"`:                                   0,
@@ -63,7 +63,7 @@ func TestReceiptsTellTheOperatorFee(t *testing.T) {
 func TestLogsOfAReceiptAreReadWhenTheyAreAskedFor(t *testing.T) {
 	t.Parallel()
 	hash := strings.Repeat("0", 62)
-	receipt := `{"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + zeros512 + `","transactionHash":"0x` + hash + `aa","gasUsed":"0x5208","contractAddress":null,"type":"0x2","logs":`
+	receipt := `{"status":"0x1","cumulativeGasUsed":"0x5208","logsBloom":"0x` + zeros512 + `","transactionHash":"0x` + hash + `aa","gasUsed":"0x5208","blockNumber":"0x7","contractAddress":null,"type":"0x2","logs":`
 	log := `{"address":"0x00000000000000000000000000000000000000cc","topics":["0x` + hash + `dd"],"data":"0x01","blockNumber":"0x7","transactionHash":"0x` +
 		hash + `aa","transactionIndex":"0x0","blockHash":"0x` + hash + `bb","logIndex":"0x3","removed":false}`
 	for logs, want := range map[string]int{"[]": 0, "[" + log + "]": 1, "[" + log + "," + log + "]": 2, "[7]": -1, `[{"topics":7}]`: -1} {

@@ -190,21 +190,19 @@ func (n *Node) recallBooks() {
 	n.books.books.Load(entries, accounts)
 }
 
-// recount enters, once after a start, what was mined and settled before a crash and did not get into the books.
+// recountHeads is for how many heads after a start it is asked for a receipt that the node does not have.
+const recountHeads = 64
+
+// recount enters what was mined and settled before a crash and did not get into the books. After a start it is asked for; that a node has
+// no receipt may mean that it is behind, so that is asked again.
 func (w *worker) recount(ctx context.Context, head common.Hash) {
-	if w.counted {
+	w.unbooked = slices.DeleteFunc(w.unbooked, func(a bundlesender.Attempt) bool { return w.node.books.has(a.Hash, a.MinedHash) })
+	if len(w.unbooked) == 0 {
 		return
 	}
-	var missing []bundlesender.Attempt
-	var hashes []common.Hash
-	for _, attempt := range w.machine.Settled() {
-		if !w.node.books.has(attempt.Hash, attempt.MinedHash) {
-			missing, hashes = append(missing, attempt), append(hashes, attempt.Hash)
-		}
-	}
-	if len(missing) == 0 {
-		w.counted = true
-		return
+	hashes := make([]common.Hash, len(w.unbooked))
+	for i, attempt := range w.unbooked {
+		hashes[i] = attempt.Hash
 	}
 	seen, err := w.node.chain.Observe(ctx, head, w.key.Address(), hashes)
 	if err != nil {
@@ -213,10 +211,27 @@ func (w *worker) recount(ctx context.Context, head common.Hash) {
 		}
 		return
 	}
-	w.counted = true
-	for _, attempt := range missing {
-		if receipt := seen.Receipts[attempt.Hash]; receipt != nil && receipt.BlockHash == attempt.MinedHash {
-			w.account(w.settled(attempt.ID, attempt.Kind, len(attempt.Operations), attempt.GasLimit), receipt)
+	found, left := receiptsOf(w.unbooked, seen.Receipts)
+	for _, attempt := range found {
+		w.account(w.settled(attempt.ID, attempt.Kind, len(attempt.Operations), attempt.GasLimit), seen.Receipts[attempt.Hash])
+	}
+	if w.recounts++; w.recounts >= recountHeads && len(left) > 0 {
+		w.node.log.Warn("the node has no receipts of transactions that the books miss", "signer", w.builder, "transactions", len(left))
+		left = nil
+	}
+	w.unbooked = left
+}
+
+// receiptsOf tells mined transactions whose receipt is there from those without one. A receipt from another block is nobody's: a reorg has
+// taken the transaction back meanwhile, and it is settled anew.
+func receiptsOf(mined []bundlesender.Attempt, receipts map[common.Hash]*chain.Receipt) (found, without []bundlesender.Attempt) {
+	for _, attempt := range mined {
+		switch receipt := receipts[attempt.Hash]; {
+		case receipt == nil:
+			without = append(without, attempt)
+		case receipt.BlockHash == attempt.MinedHash:
+			found = append(found, attempt)
 		}
 	}
+	return found, without
 }

@@ -62,3 +62,16 @@ func TestTheExpectedBundleSizeFollowsTheBlocks(t *testing.T) {
 		t.Errorf("after 51 blocks without a bundle: have %d, want none expected", estimate)
 	}
 }
+
+// A node that is behind has no receipt of what was mined: that is no reason to leave it out of the books.
+func TestWhatANodeHasNoReceiptOfIsAskedForAgain(t *testing.T) {
+	hash := func(n byte) common.Hash { return common.Hash{n} }
+	mined := []bundlesender.Attempt{{ID: 1, Hash: hash(1), MinedHash: hash(11)}, {ID: 2, Hash: hash(2), MinedHash: hash(12)}, {ID: 3, Hash: hash(3), MinedHash: hash(13)}}
+	in := func(block common.Hash) *chain.Receipt {
+		return &chain.Receipt{Receipt: types.Receipt{BlockHash: block}}
+	}
+	found, left := receiptsOf(mined, map[common.Hash]*chain.Receipt{hash(1): in(hash(11)), hash(2): in(hash(99))})
+	if len(found) != 1 || found[0].ID != 1 || len(left) != 1 || left[0].ID != 3 {
+		t.Errorf("have found %+v and left %+v, want the first, and the third", found, left)
+	}
+}

@@ -46,13 +46,15 @@ type worker struct {
 	calls   map[bundlesender.CallID]chan<- manualAnswer
 	nextID  bundlesender.CallID
 	looked  bool          // for foreign transactions, since something last hinted at them
-	counted bool          // what was mined while this process was not there is in the books
 	ahead   *observation  // asked for before its head; nil: none
 	gap     bool          // blocks may have left the chain unseen
 	resumed []common.Hash // what the journal told that its transactions hold
 	last    []func()      // what the effects of a step leave to do that none of them waits for
 	failed  error         // the journal takes nothing more
 	lost    bool          // the key is not ours any more
+
+	unbooked []bundlesender.Attempt // mined before this process was there, and perhaps not in the books
+	recounts int                    // heads at which receipts of these were asked for
 
 	draining atomic.Bool   // nothing new is begun
 	ended    chan struct{} // closed when no call is answered any more
@@ -139,7 +141,7 @@ func (w *worker) resume(ctx context.Context) error {
 	w.status.Lock()
 	w.status.Status, w.status.recent = w.machine.Status(), resumed.Recent
 	w.status.Unlock()
-	w.resumed = w.carries()
+	w.resumed, w.unbooked = w.carries(), w.machine.Settled() // the machine forgets old ones at the first head
 	for id, tx := range resumed.Signed {
 		w.sent[id] = signedTx{tx: tx, route: w.node.routeNamed(resumed.Routes[id])}
 	}
