@@ -425,15 +425,17 @@ func TestARivalMinesOneOfOurOperations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			w.chain.SetAutoMine(replaced) // else both are mined in one block, the rival's first: it pays more
 			rival := w.chain.Keys()[rivalKey]
 			theirs := w.transact(t, rival, 0, accounts[0].ep.Address, new(big.Int),
 				entrypoint.EncodeHandleOps(userop.V07, ops[:1], addressOf(rival)))
-			if r := w.awaitTransaction(t, theirs); r.Status != types.ReceiptStatusSuccessful {
-				t.Fatal("the rival's bundle failed")
-			}
 			if !replaced {
 				w.chain.Release()
 			}
+			if r := w.awaitTransaction(t, theirs); r.Status != types.ReceiptStatusSuccessful {
+				t.Fatal("the rival's bundle failed")
+			}
+			w.chain.SetAutoMine(true)
 			w.checkOnceEach(t, hashes)
 			at := slices.IndexFunc(accounts, func(a *account) bool { return a.address == ops[0].Sender })
 			if r := w.receiptOf(t, hashes[at]); r.Receipt.TxHash != theirs {

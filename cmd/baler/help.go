@@ -185,7 +185,9 @@ const printHelp = `Prints TOML that can be given to --config again, with where e
 
 Examples:
   baler config print --config baler.toml --num-signers 2
-  baler config print rpc --config rpc.toml`
+  baler config print pool --config pool.toml
+  baler config print rpc --config rpc.toml
+  baler config print builder --config builder.toml`
 
 // Help is shown with the commands.
 func (*configCheckCommand) Help() string { return checkHelp }
@@ -207,5 +209,7 @@ node is away.
 
 Examples:
   baler config check --config baler.toml
+  baler config check pool --config pool.toml
+  baler config check rpc --config rpc.toml
   baler config check builder --config builder.toml
   baler config check --config baler.toml --offline     asks neither the node nor whoever keeps the keys`

@@ -157,7 +157,7 @@ func TestCompletionIsPrintedAndAnswersAShell(t *testing.T) {
 // Every command has examples, and each example is a line that the program takes for that command.
 func TestEveryCommandHasExamplesThatParse(t *testing.T) {
 	t.Chdir(t.TempDir())
-	for _, name := range []string{"baler.toml", "words", "treasury", "ca.pem"} {
+	for _, name := range []string{"baler.toml", "pool.toml", "rpc.toml", "builder.toml", "words", "treasury", "ca.pem"} {
 		text := ""
 		if name == "baler.toml" {
 			text = "num_signers = 1\n[chain.polygon]\nnum_signers = 2\n"
