@@ -112,7 +112,12 @@ func TestAnOperatorActsOnARunningBundler(t *testing.T) {
 	b.presses(`.detail [data-act="pause"]`, "Pause sender 1?", "sender 1: paused")
 	s.wait(t, "the sender is paused", func() string { return unless(s.sender(t).Paused) })
 	s.inBackground(t, 4, 100)
-	s.wait(t, "four operations wait again", func() string { return unless(s.waiting() == 4) })
+	s.wait(t, "four operations wait again", func() string {
+		if n := s.waiting(); n != 4 {
+			return fmt.Sprintf("%d wait, sender 1 is %+v", n, s.sender(t))
+		}
+		return ""
+	})
 	b.sees("#mempool-body", "Operations\n4")
 	banned := common.HexToAddress(eval[string](b, `document.querySelector('#mempool-body [data-act="ban"]').dataset.of`))
 	b.presses(`#mempool-body [data-act="ban"]`, "Ban this entity?", "banned; 2 of its operations left the pool")

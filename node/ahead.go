@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"baler/bundlesender"
 	"baler/chain"
@@ -59,6 +60,9 @@ func (w *worker) seenAt(ctx context.Context, block common.Hash, transactions []c
 // maxPrepared is of how many operations it is read ahead what they depend on.
 const maxPrepared = 512
 
+// prepareTime is for how long it is read ahead at most: a node that hangs must not keep the next head waiting.
+const prepareTime = 2 * time.Second
+
 // prepareAhead reads what the next bundles' operations depend on, at the head to come, while the node is asked what its block has
 // mined. Which operations these will be is guessed: the best of those that are in no transaction. What the guess does not have the
 // proposals read, as if there had been none; and they wait for what is being read here.
@@ -66,6 +70,8 @@ func (n *Node) prepareAhead(ctx context.Context, at *head) {
 	if n.remote() || !n.mayPropose(at) {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, prepareTime)
+	defer cancel()
 	left := min(len(n.keys.all())*n.config.Proposer.MaxBundleSize, maxPrepared)
 	for _, ep := range n.config.EntryPoints {
 		var list []*pool.Operation
