@@ -102,13 +102,13 @@ func (m *Machine) releaseClaims(claimed, operations, keep []common.Hash) {
 	var back []common.Hash
 	for _, ops := range [][]common.Hash{claimed, operations} {
 		for _, op := range ops {
-			if _, ok := seen[op]; !ok && !m.Holds(op) && !m.hasMined(op) {
+			if _, ok := seen[op]; !ok && !m.Holds(op) {
 				back = append(back, op)
 			}
 			seen[op] = struct{}{}
 		}
 	}
-	m.release(0, back)
+	m.release(0, m.withoutMined(back))
 }
 
 // releaseOf gives back the operations of an attempt that cannot be mined any more, unless another live one has them too.
@@ -133,14 +133,16 @@ func (m *Machine) release(id AttemptID, ops []common.Hash) {
 	m.emit(Release{Attempt: id, Operations: ops})
 }
 
-// hasMined says whether one of our transactions has mined the operation, as far as we have seen.
-func (m *Machine) hasMined(op common.Hash) bool {
-	for i := range m.attempts {
-		if a := &m.attempts[i]; a.Status == StatusMined && !a.Reverted && slices.Contains(a.Operations, op) {
-			return true
-		}
+// withoutMined returns the operations without those that our transactions have mined, as far as we have seen.
+func (m *Machine) withoutMined(ops []common.Hash) []common.Hash {
+	if len(ops) == 0 {
+		return nil
 	}
-	return false
+	mined := make(map[common.Hash]struct{})
+	for _, op := range m.Mined() {
+		mined[op] = struct{}{}
+	}
+	return slices.DeleteFunc(ops, func(op common.Hash) bool { _, ok := mined[op]; return ok })
 }
 
 func (m *Machine) inLive(op common.Hash) bool {
