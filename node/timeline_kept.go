@@ -6,6 +6,7 @@ import (
 	"baler/gas"
 	"baler/pool"
 	"baler/rpc"
+	"baler/store"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/rlp"
@@ -40,23 +41,23 @@ type keptEntry struct {
 	LastBlock   uint64          `json:"lastBlock,omitempty"`
 }
 
-// packedEntry is a [rpc.TimelineEntry] in RLP. What may be absent is a list of none or one: RLP has no other way to tell zero from nothing.
+// packedEntry is a [rpc.TimelineEntry] in RLP.
 type packedEntry struct {
 	At, Block     uint64
 	Event         string
 	Reason, Cause string
 	Code          uint32 // of the two's complement
 	Rule          string
-	Have, Want    []uint256.Int
-	About         []common.Address
-	Other         []common.Hash
-	Signer        []common.Address
-	Transaction   []common.Hash
-	Nonce         []uint64
-	Fees          []gas.Fees
-	Success       []bool
-	GasUsed       []uint256.Int
-	GasCost       []uint256.Int
+	Have, Want    store.Optional[uint256.Int]
+	About         store.Optional[common.Address]
+	Other         store.Optional[common.Hash]
+	Signer        store.Optional[common.Address]
+	Transaction   store.Optional[common.Hash]
+	Nonce         store.Optional[uint64]
+	Fees          store.Optional[gas.Fees]
+	Success       store.Optional[bool]
+	GasUsed       store.Optional[uint256.Int]
+	GasCost       store.Optional[uint256.Int]
 	Times         uint64
 	LastAt        uint64
 	LastBlock     uint64
@@ -65,33 +66,19 @@ type packedEntry struct {
 func pack(e *rpc.TimelineEntry) packedEntry {
 	return packedEntry{
 		At: uint64(e.At), Block: e.Block, Event: e.Event, Reason: e.Reason, Cause: e.Cause, Code: uint32(int32(e.Code)), Rule: e.Rule, //nolint:gosec // a time; a JSON-RPC code
-		Have: listOf(e.Have), Want: listOf(e.Want), About: listOf(e.About), Other: listOf(e.Other), Signer: listOf(e.Signer),
-		Transaction: listOf(e.Transaction), Nonce: listOf(e.Nonce), Fees: listOf(e.Fees), Success: listOf(e.Success),
-		GasUsed: listOf(e.GasUsed), GasCost: listOf(e.GasCost), Times: uint64(e.Times), LastAt: uint64(e.LastAt), LastBlock: e.LastBlock, //nolint:gosec // a count; a time
+		Have: store.OptionalOf(e.Have), Want: store.OptionalOf(e.Want), About: store.OptionalOf(e.About), Other: store.OptionalOf(e.Other), Signer: store.OptionalOf(e.Signer),
+		Transaction: store.OptionalOf(e.Transaction), Nonce: store.OptionalOf(e.Nonce), Fees: store.OptionalOf(e.Fees), Success: store.OptionalOf(e.Success),
+		GasUsed: store.OptionalOf(e.GasUsed), GasCost: store.OptionalOf(e.GasCost), Times: uint64(e.Times), LastAt: uint64(e.LastAt), LastBlock: e.LastBlock, //nolint:gosec // a count; a time
 	}
 }
 
 func (p *packedEntry) entry() rpc.TimelineEntry {
 	return rpc.TimelineEntry{
 		At: int64(p.At), Block: p.Block, Event: p.Event, Reason: p.Reason, Cause: p.Cause, Code: int(int32(p.Code)), Rule: p.Rule, //nolint:gosec // as above
-		Have: firstOf(p.Have), Want: firstOf(p.Want), About: firstOf(p.About), Other: firstOf(p.Other), Signer: firstOf(p.Signer),
-		Transaction: firstOf(p.Transaction), Nonce: firstOf(p.Nonce), Fees: firstOf(p.Fees), Success: firstOf(p.Success),
-		GasUsed: firstOf(p.GasUsed), GasCost: firstOf(p.GasCost), Times: int(p.Times), LastAt: int64(p.LastAt), LastBlock: p.LastBlock, //nolint:gosec // as above
+		Have: p.Have.Pointer(), Want: p.Want.Pointer(), About: p.About.Pointer(), Other: p.Other.Pointer(), Signer: p.Signer.Pointer(),
+		Transaction: p.Transaction.Pointer(), Nonce: p.Nonce.Pointer(), Fees: p.Fees.Pointer(), Success: p.Success.Pointer(),
+		GasUsed: p.GasUsed.Pointer(), GasCost: p.GasCost.Pointer(), Times: int(p.Times), LastAt: int64(p.LastAt), LastBlock: p.LastBlock, //nolint:gosec // as above
 	}
-}
-
-func listOf[T any](v *T) []T {
-	if v == nil {
-		return nil
-	}
-	return []T{*v}
-}
-
-func firstOf[T any](list []T) *T {
-	if len(list) == 0 {
-		return nil
-	}
-	return &list[0]
 }
 
 // packStory writes a story down, in a tenth of what it takes in memory; nil if there is none.

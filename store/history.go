@@ -32,7 +32,7 @@ func PutMined(m MinedOperation) Write {
 	}
 	bytes := 256 + len(m.Story)
 	if op := m.Operation; op != nil {
-		packed.Operation = []packedOperation{packOperation(op)}
+		packed.Operation = Optional[packedOperation]{packOperation(op)}
 		bytes += 256 + len(op.FactoryData) + len(op.CallData) + len(op.PaymasterData) + len(op.Signature)
 	}
 	return Write{bytes: bytes, about: []common.Hash{m.Hash}, apply: func(s *Store, tx transaction) error { return s.putMined(tx, packed) }}

@@ -23,70 +23,56 @@ type packedMined struct {
 	Block       uint64
 	BlockHash   common.Hash
 	Transaction common.Hash
-	Number      uint64            // in the order of the history
-	Operation   []packedOperation // none or one
+	Number      uint64 // in the order of the history
+	Operation   Optional[packedOperation]
 	Story       []byte
 }
 
-// packedOperation is a user operation. What may be absent is a list of none or one: RLP has no other way to tell zero from nothing.
+// packedOperation is a user operation.
 type packedOperation struct {
 	Version                                                uint8
 	Sender                                                 common.Address
 	Nonce                                                  uint256.Int
-	Factory                                                []common.Address
+	Factory                                                Optional[common.Address]
 	FactoryData, CallData                                  []byte
 	CallGasLimit, VerificationGasLimit, PreVerificationGas uint64
 	MaxFeePerGas, MaxPriorityFeePerGas                     uint256.Int
-	Paymaster                                              []common.Address
+	Paymaster                                              Optional[common.Address]
 	PaymasterVerificationGasLimit, PaymasterPostOpGasLimit uint64
 	PaymasterData                                          []byte
-	PaymasterSignature                                     [][]byte
+	PaymasterSignature                                     Optional[[]byte]
 	Signature                                              []byte
-	Authorization                                          []types.SetCodeAuthorization
+	Authorization                                          Optional[types.SetCodeAuthorization]
 }
 
 func packOperation(op *userop.UserOperation) packedOperation {
 	packed := packedOperation{
-		Version: uint8(op.Version), Sender: op.Sender, Nonce: op.Nonce, Factory: listOf(op.Factory), FactoryData: op.FactoryData, CallData: op.CallData,
+		Version: uint8(op.Version), Sender: op.Sender, Nonce: op.Nonce, Factory: OptionalOf(op.Factory), FactoryData: op.FactoryData, CallData: op.CallData,
 		CallGasLimit: op.CallGasLimit, VerificationGasLimit: op.VerificationGasLimit, PreVerificationGas: op.PreVerificationGas,
 		MaxFeePerGas: op.MaxFeePerGas, MaxPriorityFeePerGas: op.MaxPriorityFeePerGas,
-		Paymaster: listOf(op.Paymaster), PaymasterVerificationGasLimit: op.PaymasterVerificationGasLimit,
+		Paymaster: OptionalOf(op.Paymaster), PaymasterVerificationGasLimit: op.PaymasterVerificationGasLimit,
 		PaymasterPostOpGasLimit: op.PaymasterPostOpGasLimit, PaymasterData: op.PaymasterData,
-		Signature: op.Signature, Authorization: listOf(op.Authorization),
+		Signature: op.Signature, Authorization: OptionalOf(op.Authorization),
 	}
 	if op.PaymasterSignature != nil {
-		packed.PaymasterSignature = [][]byte{op.PaymasterSignature}
+		packed.PaymasterSignature = Optional[[]byte]{op.PaymasterSignature}
 	}
 	return packed
 }
 
 func (p *packedOperation) operation() *userop.UserOperation {
 	op := &userop.UserOperation{
-		Version: userop.Version(p.Version), Sender: p.Sender, Nonce: p.Nonce, Factory: firstOf(p.Factory), FactoryData: p.FactoryData, CallData: p.CallData,
+		Version: userop.Version(p.Version), Sender: p.Sender, Nonce: p.Nonce, Factory: p.Factory.Pointer(), FactoryData: p.FactoryData, CallData: p.CallData,
 		CallGasLimit: p.CallGasLimit, VerificationGasLimit: p.VerificationGasLimit, PreVerificationGas: p.PreVerificationGas,
 		MaxFeePerGas: p.MaxFeePerGas, MaxPriorityFeePerGas: p.MaxPriorityFeePerGas,
-		Paymaster: firstOf(p.Paymaster), PaymasterVerificationGasLimit: p.PaymasterVerificationGasLimit,
+		Paymaster: p.Paymaster.Pointer(), PaymasterVerificationGasLimit: p.PaymasterVerificationGasLimit,
 		PaymasterPostOpGasLimit: p.PaymasterPostOpGasLimit, PaymasterData: p.PaymasterData,
-		Signature: p.Signature, Authorization: firstOf(p.Authorization),
+		Signature: p.Signature, Authorization: p.Authorization.Pointer(),
 	}
 	if len(p.PaymasterSignature) > 0 {
 		op.PaymasterSignature = p.PaymasterSignature[0]
 	}
 	return op
-}
-
-func listOf[T any](v *T) []T {
-	if v == nil {
-		return nil
-	}
-	return []T{*v}
-}
-
-func firstOf[T any](list []T) *T {
-	if len(list) == 0 {
-		return nil
-	}
-	return &list[0]
 }
 
 // record returns the record.
@@ -146,7 +132,7 @@ func parseMined(text []byte) (*packedMined, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.Operation = []packedOperation{packOperation(op.Op)}
+		m.Operation = Optional[packedOperation]{packOperation(op.Op)}
 	}
 	return m, nil
 }
