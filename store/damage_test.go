@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -165,7 +167,8 @@ func readDamaged(t *testing.T, what string, file []byte, want contents) (opened 
 		}
 	}
 	if err == nil && len(file) > 0 && len(have) > 0 && len(have) < len(want) {
-		t.Errorf("%s: %d of %d records are missing and nothing was said", what, len(want)-len(have), len(want))
+		missing := slices.DeleteFunc(slices.Collect(maps.Keys(want)), func(name string) bool { _, ok := have[name]; return ok })
+		t.Errorf("%s: of %d records are missing, and nothing was said: %v", what, len(want), missing)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

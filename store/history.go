@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
 	"math"
@@ -147,6 +148,33 @@ func (s *Store) Mined(hash common.Hash) (*MinedOperation, error) {
 	if err != nil || record == nil {
 		return nil, err
 	}
+	return readMinedOf(hash, record)
+}
+
+// minedInOrder returns the mined operation that stands in a place of the order; nil if it has left that place meanwhile. One that stands
+// there, and is nowhere, is damage.
+func (s *Store) minedInOrder(place pair) (*MinedOperation, error) {
+	hash := common.BytesToHash(place.value)
+	var stands bool
+	var record []byte
+	err := guard(func() error {
+		return s.db.View(func(tx transaction) error {
+			stands = bytes.Equal(tx.Bucket(bucketMinedOrder).Get(place.key), place.value)
+			record = slices.Clone(tx.Bucket(bucketMined).Get(hash[:]))
+			return nil
+		})
+	})
+	switch {
+	case err != nil || !stands:
+		return nil, err
+	case record == nil:
+		return nil, fmt.Errorf("%w: mined operation %s has a place in the history, and no record", ErrDamaged, hash)
+	}
+	return readMinedOf(hash, record)
+}
+
+// readMinedOf reads the record that stands under an operation's hash.
+func readMinedOf(hash common.Hash, record []byte) (*MinedOperation, error) {
 	m, err := readMined(record)
 	if err == nil && m.Hash != hash {
 		err = fmt.Errorf("%w: mined operation %s stands under the key of %s", ErrDamaged, m.Hash, hash)
@@ -163,7 +191,7 @@ func (s *Store) History() iter.Seq2[*MinedOperation, error] {
 		for p, err := range s.pairs([]byte{0}, func(tx transaction) bucket { return tx.Bucket(bucketMinedOrder) }) {
 			var m *MinedOperation
 			if err == nil {
-				m, err = s.Mined(common.BytesToHash(p.value))
+				m, err = s.minedInOrder(p)
 			}
 			if err == nil && m == nil {
 				continue // forgotten or unmined meanwhile
