@@ -294,6 +294,11 @@ func (m *Machine) Settled() []Attempt {
 	return m.selectAttempts(func(a *Attempt) bool { return a.Status == StatusMined })
 }
 
+// Held returns the operations in transactions that may be mined, in no order.
+func (m *Machine) Held() []common.Hash {
+	return slices.AppendSeq(make([]common.Hash, 0, len(m.held)), maps.Keys(m.held))
+}
+
 // Mined returns the operations that the settled attempts have mined.
 func (m *Machine) Mined() (operations []common.Hash) {
 	for i := range m.attempts {

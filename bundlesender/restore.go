@@ -14,7 +14,7 @@ func (m *Machine) Record() Record {
 		NextAttempt: m.nextAttempt, NextSeq: m.nextSeq,
 		FeeIncreases: m.feeIncreases, CancelIncreases: m.cancelIncreases,
 		Underpriced: m.underpriced, UnderpricedSince: m.underpricedSince, Until: m.until, CancelEnded: m.cancelEnded,
-		Attempts: slices.Clone(m.attempts), Held: slices.AppendSeq(make([]common.Hash, 0, len(m.held)), maps.Keys(m.held)),
+		Attempts: slices.Clone(m.attempts), Held: m.Held(),
 	}
 }
 

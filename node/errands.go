@@ -113,8 +113,15 @@ func (w *worker) present(ctx context.Context, held, carries []common.Hash, until
 	if errors.Is(err, ErrNotResumed) {
 		return w.node.port.Resume(ctx, w.builder, carries, until)
 	}
-	missing = slices.DeleteFunc(slices.Clone(missing), func(op common.Hash) bool { return !slices.Contains(carries, op) })
-	if err == nil && len(missing) > 0 {
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	carried := make(map[common.Hash]bool, len(carries))
+	for _, op := range carries {
+		carried[op] = true
+	}
+	missing = slices.DeleteFunc(slices.Clone(missing), func(op common.Hash) bool { return !carried[op] })
+	if len(missing) > 0 {
 		_, err = w.node.port.Claim(ctx, w.builder, missing, until)
 	}
 	return err

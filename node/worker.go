@@ -483,7 +483,7 @@ func (w *worker) forgetSuspects(ctx context.Context) {
 // carries returns the operations that are the sender's: in transactions that may be mined, and in those that are, as long as a reorg may
 // take their blocks back, or the pool may not have seen them.
 func (w *worker) carries() []common.Hash {
-	return append(w.machine.Record().Held, w.machine.Mined()...)
+	return append(w.machine.Held(), w.machine.Mined()...)
 }
 
 // inFlight returns the operations in transactions that may be mined.
