@@ -70,11 +70,11 @@ func (s *Store) Stats() Stats {
 // context ends first, whether they are durable is unknown. It waits for [Store.Run].
 //
 // Errors: the context's, ErrEnded, ErrReadOnly, or what made the store fail.
-func (s *Store) Commit(ctx context.Context, writes ...Write) error { return s.Begin(writes...)(ctx) }
+func (s *Store) Commit(ctx context.Context, writes ...Write) error { return s.begin(writes...)(ctx) }
 
-// Begin is Commit in two steps, for a caller who must not wait under the lock that puts its writes in order: when it returns the writes
+// begin is the first step of Commit: when it returns the writes
 // are handed over, and the function it returns waits for them.
-func (s *Store) Begin(writes ...Write) (wait func(context.Context) error) {
+func (s *Store) begin(writes ...Write) (wait func(context.Context) error) {
 	if s == nil || len(writes) == 0 {
 		return func(context.Context) error { return nil }
 	}

@@ -81,7 +81,7 @@ func TestWhatIsBegunIsInOrderBeforeItIsWaitedFor(t *testing.T) {
 
 func testWhatIsBegunIsInOrderBeforeItIsWaitedFor(t *testing.T, place string) {
 	s := mustOpen(t, place, Options{})
-	wait := s.Begin(put("a", "first"), put("b", "first"))
+	wait := s.begin(put("a", "first"), put("b", "first"))
 	if err := s.Enqueue(t.Context(), put("a", "second")); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func testWhatIsBegunIsInOrderBeforeItIsWaitedFor(t *testing.T, place string) {
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if err := s.Begin(Write{err: errDisk})(ended); !errors.Is(err, errDisk) {
+	if err := s.begin(Write{err: errDisk})(ended); !errors.Is(err, errDisk) {
 		t.Errorf("have %v, want the error of the write that could not be made", err)
 	}
 }

@@ -67,7 +67,7 @@ func TestWhatIsHandedOverQuietlyGoesWithTheNext(t *testing.T) {
 	if len(s.awakened) != 0 {
 		t.Error("the committer was woken for it")
 	}
-	s.Begin(PutOperation(someOperation(2)))
+	s.begin(PutOperation(someOperation(2)))
 	if len(s.awakened) != 1 {
 		t.Error("the committer was not woken for what came next")
 	}
