@@ -25,23 +25,14 @@ func (w *world) whyReverted(t *testing.T, tx *types.Transaction, receipt *types.
 	if err != nil {
 		t.Fatal(err)
 	}
-	culprit := ""
-	for _, v := range userop.Versions() {
-		if *tx.To() != entrypoint.Canonical(v).Address {
-			continue
-		}
-		ops, _, err := entrypoint.DecodeBundle(v, tx.Data())
-		if err != nil {
-			t.Fatal(err)
-		}
-		culprit = fmt.Sprintf("%d operations", len(ops))
-		if at := culpritOf(entrypoint.DecodeRevert(frame.Output)); at < uint64(len(ops)) {
-			op := ops[at]
-			hash := op.Hash(*tx.To(), w.chain.ChainID(), common.Address{})
-			culprit += fmt.Sprintf(", the operation %s of %s with nonce %s", hash, op.Sender, op.Nonce.Dec())
-			for _, log := range w.events(t)[hash] {
-				culprit += fmt.Sprintf(" (mined in block %d, transaction %d)", log.BlockNumber, log.TxIndex)
-			}
+	ops := bundled(t, tx)
+	culprit := fmt.Sprintf("%d operations", len(ops))
+	if at := culpritOf(entrypoint.DecodeRevert(frame.Output)); at < uint64(len(ops)) {
+		op := ops[at]
+		hash := op.Hash(*tx.To(), w.chain.ChainID(), op.Delegate())
+		culprit += fmt.Sprintf(", the operation %s of %s with nonce %s", hash, op.Sender, op.Nonce.Dec())
+		for _, log := range w.events(t)[hash] {
+			culprit += fmt.Sprintf(" (mined in block %d, transaction %d)", log.BlockNumber, log.TxIndex)
 		}
 	}
 	return fmt.Sprintf("block %d, transaction %d: %s of %s with nonce %d, %d of %d gas: %s %s; %s", receipt.BlockNumber, receipt.TransactionIndex,
@@ -52,6 +43,27 @@ func (w *world) whyReverted(t *testing.T, tx *types.Transaction, receipt *types.
 // transactions of one key at a time, so there must be none.
 func (w *world) shares(t *testing.T, tx *types.Transaction, receipt *types.Receipt, keys map[common.Address]bool) (list []string) {
 	t.Helper()
+	events := w.events(t)
+	for _, op := range bundled(t, tx) {
+		hash := op.Hash(*tx.To(), w.chain.ChainID(), op.Delegate())
+		for _, log := range events[hash] {
+			other, _, err := w.eth.TransactionByHash(t.Context(), log.TxHash)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first := log.BlockNumber < receipt.BlockNumber.Uint64() || log.BlockNumber == receipt.BlockNumber.Uint64() && log.TxIndex < receipt.TransactionIndex
+			if by := senderOf(other); first && keys[by] && by != senderOf(tx) {
+				list = append(list, fmt.Sprintf("operation %s is in %s of %s (nonce %d, block %s), which reverted, and was mined in %s of %s (nonce %d, block %d)",
+					hash, tx.Hash(), senderOf(tx), tx.Nonce(), receipt.BlockNumber, other.Hash(), by, other.Nonce(), log.BlockNumber))
+			}
+		}
+	}
+	return list
+}
+
+// bundled returns the operations of a transaction; none, if it calls no EntryPoint.
+func bundled(t *testing.T, tx *types.Transaction) []*userop.UserOperation {
+	t.Helper()
 	for _, v := range userop.Versions() {
 		if *tx.To() != entrypoint.Canonical(v).Address {
 			continue
@@ -60,23 +72,9 @@ func (w *world) shares(t *testing.T, tx *types.Transaction, receipt *types.Recei
 		if err != nil {
 			t.Fatal(err)
 		}
-		events := w.events(t)
-		for _, op := range ops {
-			hash := op.Hash(*tx.To(), w.chain.ChainID(), op.Delegate())
-			for _, log := range events[hash] {
-				other, _, err := w.eth.TransactionByHash(t.Context(), log.TxHash)
-				if err != nil {
-					t.Fatal(err)
-				}
-				first := log.BlockNumber < receipt.BlockNumber.Uint64() || log.BlockNumber == receipt.BlockNumber.Uint64() && log.TxIndex < receipt.TransactionIndex
-				if by := senderOf(other); first && keys[by] && by != senderOf(tx) {
-					list = append(list, fmt.Sprintf("operation %s is in %s of %s (nonce %d, block %s), which reverted, and was mined in %s of %s (nonce %d, block %d)",
-						hash, tx.Hash(), senderOf(tx), tx.Nonce(), receipt.BlockNumber, other.Hash(), by, other.Nonce(), log.BlockNumber))
-				}
-			}
-		}
+		return ops
 	}
-	return list
+	return nil
 }
 
 // culpritOf returns the operation that the EntryPoint names, or a number that no bundle reaches.
