@@ -37,6 +37,7 @@ func (s leaseSettings) standBy(ctx context.Context, client redis.UniversalClient
 		began := time.Now()
 		keep.lease = held
 		keep.store, err = store.OpenTable(ctx, held, meta, store.Options{})
+		unread := err != nil && !unusable(err)
 		if err == nil {
 			log.Info("this process serves the pool", "token", held.Token(), "read", time.Since(began).Round(time.Millisecond))
 			err = errors.Join(life(keep), keep.store.Close())
@@ -47,18 +48,31 @@ func (s leaseSettings) standBy(ctx context.Context, client redis.UniversalClient
 		switch {
 		case ctx.Err() != nil:
 			return err
+		case unread:
+			log.Warn("the pool could not be read; it is tried again", "err", err)
+			standByFor(ctx, standbyPause)
 		case errors.Is(err, errNoAnswer): // it had answers when the process began
 			log.Warn("the pool is left to whoever has a node, and tried again", "err", err)
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(standbyPause):
-			}
+			standByFor(ctx, standbyPause)
 		case errors.Is(err, lease.ErrLost) || errors.Is(err, node.ErrLeaseLost):
 			log.Warn("another process may serve the pool now", "err", err)
 		default:
 			return err
 		}
+	}
+}
+
+// unusable reports whether a store is of no use to this process, however often it is read.
+func unusable(err error) bool {
+	_, other := errors.AsType[*store.MismatchError](err)
+	return other || errors.Is(err, store.ErrNotStore) || errors.Is(err, store.ErrDamaged) || errors.Is(err, lease.ErrGone)
+}
+
+// standByFor lets some time pass, or the context end.
+func standByFor(ctx context.Context, pause time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(pause):
 	}
 }
 

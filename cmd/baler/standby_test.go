@@ -1,8 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -10,11 +15,59 @@ import (
 	"testing"
 	"time"
 
+	"baler/edge"
 	"baler/internal/redistest"
+	"baler/store"
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
+	"github.com/redis/go-redis/v9"
 )
+
+// hiccup is a Redis that does not answer the first time that something is read from it.
+type hiccup struct {
+	redis.Hook
+	command string
+	left    atomic.Int64
+}
+
+func (h *hiccup) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h *hiccup) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *hiccup) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == h.command && h.left.Add(-1) >= 0 {
+			return fmt.Errorf("read: %w", os.ErrDeadlineExceeded)
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// A process that has just got the pool, and whose Redis then does not answer while it reads what is in it, goes on standing by.
+func TestAProcessStandsByWhileThePoolCannotBeRead(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr})
+	t.Cleanup(func() { _ = client.Close() })
+	silent := &hiccup{command: "hscan"}
+	silent.left.Store(2)
+	client.AddHook(silent)
+	settings := leaseSettings{PoolTTL: time.Second}
+	settings.RedisKeep = time.Minute
+	probes := func(context.Context, *slog.Logger) (*edge.Server, net.Listener, error) { return nil, nil, nil }
+	served := errors.New("it serves")
+	err := settings.standBy(t.Context(), client, store.Meta{ChainID: 1}, slog.New(slog.DiscardHandler), kept{}, probes, func(k kept) error {
+		if k.store == nil || !k.lease.Valid() {
+			t.Errorf("have store %v and lease %v, want both", k.store, k.lease)
+		}
+		return served
+	})
+	if !errors.Is(err, served) || silent.left.Load() >= 0 {
+		t.Errorf("have %v after %d of 2 failures, want that it serves", err, 2-silent.left.Load())
+	}
+}
 
 // Of the processes that are given a pool in Redis one serves it. When that one is gone another goes on with all that it accepted.
 func TestAStandbyTakesThePoolOver(t *testing.T) {
