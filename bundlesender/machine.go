@@ -319,6 +319,13 @@ func (m *Machine) selectAttempts(is func(*Attempt) bool) []Attempt {
 	return out
 }
 
+// Keeps says whether this sender still has all operations of an attempt. A reorg may bring the nonce of a transaction back that was
+// replaced, and whose operations were given back when the nonce was used.
+func (m *Machine) Keeps(id AttemptID) bool {
+	a := m.attempt(id)
+	return a != nil && !slices.ContainsFunc(a.Operations, func(op common.Hash) bool { return !m.Holds(op) })
+}
+
 // Holds says whether this sender has the operation in a transaction that may be mined.
 func (m *Machine) Holds(op common.Hash) bool {
 	_, ok := m.held[op]

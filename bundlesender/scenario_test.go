@@ -62,6 +62,8 @@ func (s *scenario) run(t *testing.T, d *datadriven.TestData) string {
 		return s.attempts(s.m.Record().Attempts)
 	case "watch":
 		return s.attempts(s.m.Watch())
+	case "kept":
+		return s.attempts(slices.DeleteFunc(s.m.Watch(), func(a Attempt) bool { return !s.m.Keeps(a.ID) }))
 	}
 	var b strings.Builder
 	s.m.told = func(r *row) { s.told[r] = true }

@@ -137,7 +137,7 @@ func (f *forks) begin(kept []*pool.Operation) {
 		return live, mined, nil
 	}}
 	last := f.node
-	n := &Node{config: config, log: slog.New(slog.DiscardHandler), sink: func(event.Event) {}, books: newBooks(), carriers: newCarriers(), history: newHistory(1000, nil)}
+	n := &Node{config: config, log: slog.New(slog.DiscardHandler), sink: func(event.Event) {}, books: newBooks(), carriers: newCarriers(), left: newLeft(0), history: newHistory(1000, nil)}
 	n.pool = &mempool{pool: pool.New(pool.DefaultConfig()), sink: n.sink}
 	n.desk = &desk{node: n, register: newRegister(&n.config)}
 	f.node = n
@@ -188,7 +188,11 @@ func (f *forks) readd(ops []*pool.Operation) {
 		if !f.isMined(f.seen, op.Hash) {
 			again := *f.ops[op.Hash]
 			again.NonceAhead = again.Op.Nonce.Uint64() - f.next(op.Op.Sender)
-			f.node.pool.look(func(p *pool.Pool) { _, _ = f.node.readd(p, &again) })
+			f.node.pool.look(func(p *pool.Pool) {
+				if _, err := p.Readmit(&again); err == nil {
+					f.node.toItsBuilder(p, again.Hash)
+				}
+			})
 		}
 	}
 }

@@ -92,6 +92,7 @@ func (d *desk) Resume(ctx context.Context, builder string, operations []common.H
 	if err := d.register.ready(); err != nil {
 		return err
 	}
+	d.node.left.back(builder)
 	d.node.hold(builder, operations, until)
 	return d.register.came(ctx, d.node, builder)
 }
@@ -101,6 +102,7 @@ func (d *desk) Leave(ctx context.Context, builder string, operations []common.Ha
 	if err := d.register.ready(); err != nil {
 		return err
 	}
+	d.node.left.gone(builder)
 	d.node.hold(builder, operations, until)
 	return d.register.went(ctx, d.node, builder)
 }

@@ -434,10 +434,11 @@ func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 	w.relayAgain(ctx, e.Attempt)
 }
 
-// relayAgain sends the same signed bytes once more. Whatever the answer is, the transaction stays tracked.
+// relayAgain sends the same signed bytes once more, if no operation in them may be in another sender's transaction. Whatever the answer is,
+// the transaction stays tracked.
 func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
 	signed, ok := w.sent[id]
-	if !ok || !w.holds() {
+	if !ok || !w.holds() || !w.machine.Keeps(id) {
 		return
 	}
 	answer := txsender.Send(ctx, signed.route.sender, signed.tx, signed.hints)

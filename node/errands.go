@@ -107,7 +107,7 @@ func (w *worker) sayHeld(ctx context.Context) {
 }
 
 // present prolongs claims, or makes all of them anew at a pool that does not know them. What is in live transactions and not claimed,
-// because it was not in the pool for a while, is claimed.
+// because it was not in the pool for a while, is claimed: even where another builder holds its sender it is nobody else's.
 func (w *worker) present(ctx context.Context, held, carries []common.Hash, until uint64) error {
 	missing, err := w.node.port.ExtendClaim(ctx, w.builder, held, until)
 	if errors.Is(err, ErrNotResumed) {
@@ -122,25 +122,26 @@ func (w *worker) present(ctx context.Context, held, carries []common.Hash, until
 	}
 	missing = slices.DeleteFunc(slices.Clone(missing), func(op common.Hash) bool { return !carried[op] })
 	if len(missing) > 0 {
-		_, err = w.node.port.Claim(ctx, w.builder, missing, until)
+		err = w.node.port.Revive(ctx, w.builder, common.Hash{}, missing, until)
 	}
 	return err
 }
 
 // confirm makes sure, before a bundle leaves, that its operations are claimed: the pool that offered them may have ended, and the
-// next one does not know of the offer. What is in the sender's live transactions already is in its journal, where every pool finds
-// it. claimed says at any moment whether the pool's word still counts.
+// next one does not know of the offer; or an operation has left the pool since. What is in the sender's live transactions already is in
+// its journal, where every pool finds it. claimed says at any moment whether the pool's word still counts: that of this process's pool
+// does until the claim is given back.
 func (w *worker) confirm(ctx context.Context, attempt bundlesender.Attempt, operations []common.Hash, waiting []bundlesender.Attempt) (claimed func() bool) {
-	if w.errands == nil {
-		return func() bool { return true }
+	always := func() bool { return true }
+	waits := make(map[common.Hash]bool)
+	for _, a := range waiting {
+		for _, op := range a.Operations {
+			waits[op] = waits[op] || a.ID != attempt.ID
+		}
 	}
-	added := slices.DeleteFunc(slices.Clone(operations), func(op common.Hash) bool {
-		return slices.ContainsFunc(waiting, func(a bundlesender.Attempt) bool {
-			return a.ID != attempt.ID && slices.Contains(a.Operations, op)
-		})
-	})
+	added := slices.DeleteFunc(slices.Clone(operations), func(op common.Hash) bool { return waits[op] })
 	if len(added) == 0 {
-		return func() bool { return true }
+		return always
 	}
 	asked := time.Now()
 	until := w.node.head.Load().number() + claimBlocks
@@ -151,6 +152,9 @@ func (w *worker) confirm(ctx context.Context, attempt bundlesender.Attempt, oper
 	if err != nil || len(refused) > 0 {
 		w.node.log.Warn("a bundle is not sent: its operations are not claimed any more", "signer", w.builder, "ops", len(operations), "refused", len(refused), "err", err)
 		return func() bool { return false }
+	}
+	if w.errands == nil {
+		return always
 	}
 	return func() bool { return time.Since(asked) < confirmTime }
 }

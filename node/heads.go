@@ -75,9 +75,7 @@ func (n *Node) takeIn(ctx context.Context, update chain.Update, reading *sync.Wa
 	n.head.Store(next)
 	n.books.seen(update.Head)
 	n.carriers.forget(next.number())
-	n.pool.do(func(p *pool.Pool) []pool.Removed {
-		return p.Head(pool.Head{Number: next.number(), Timestamp: update.Head.Time, BaseFee: next.baseFee})
-	})
+	n.tellPool(next)
 	if !n.remote() { // elsewhere the senders ask, beside their loops
 		_ = n.forgetSuspects(ctx) // this process's pool has no errors
 	}
@@ -97,6 +95,14 @@ func (n *Node) takeIn(ctx context.Context, update chain.Update, reading *sync.Wa
 	n.keys.heads(&update)
 	n.treasury.heads(&update)
 	return mined, nil
+}
+
+// tellPool tells the pool of a head.
+func (n *Node) tellPool(next *head) {
+	n.pool.do(func(p *pool.Pool) []pool.Removed {
+		n.left.prolong(p, next.number()+leftClaimBlocks)
+		return p.Head(pool.Head{Number: next.number(), Timestamp: next.header.Time, BaseFee: next.baseFee})
+	})
 }
 
 // step is a step of the chain that is being taken in.

@@ -52,7 +52,7 @@ func (n *Node) readmitted(ctx context.Context, op *pool.Operation) (common.Hash,
 		if op.CodeHashes != nil {
 			admitted.CodeHashes = op.CodeHashes
 		}
-		return n.readd(p, admitted)
+		return p.Readmit(admitted)
 	}
 	admitted := &pool.Operation{Op: op.Op, Hash: hash, EntryPoint: op.EntryPoint, CodeHashes: op.CodeHashes}
 	return n.validated(ctx, admitted, door{
@@ -60,17 +60,12 @@ func (n *Node) readmitted(ctx context.Context, op *pool.Operation) (common.Hash,
 	})
 }
 
-// readd puts an operation back into the pool. If a reorg has taken it out of a builder's transaction it is that builder's, before
-// anybody else can have it.
-func (n *Node) readd(p *pool.Pool, op *pool.Operation) (pool.Added, error) {
-	added, err := p.Readmit(op)
-	if err != nil {
-		return added, err
+// toItsBuilder claims an operation that has come into the pool for the builder that has it in a transaction already, before anybody else
+// can have it: a reorg has taken it out of its block.
+func (n *Node) toItsBuilder(p *pool.Pool, operation common.Hash) {
+	if builder := n.carriers.take(operation); builder != "" {
+		p.Carry(builder, []common.Hash{operation}, n.head.Load().number()+claimBlocks)
 	}
-	if builder := n.carriers.take(op.Hash); builder != "" {
-		p.Carry(builder, []common.Hash{op.Hash}, n.head.Load().number()+claimBlocks)
-	}
-	return added, nil
 }
 
 // door is a way into the pool: for an operation that comes for the first time, or again.
@@ -119,7 +114,9 @@ func (n *Node) admit(ctx context.Context, admitted *pool.Operation, deposit *uin
 		if op.Paymaster != nil && deposit != nil {
 			p.SetDeposit(ep.Address, *op.Paymaster, *deposit)
 		}
-		added, err = d.add(p, admitted)
+		if added, err = d.add(p, admitted); err == nil {
+			n.toItsBuilder(p, admitted.Hash)
+		}
 	})
 	if err != nil {
 		return err

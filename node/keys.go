@@ -57,9 +57,8 @@ const (
 	keyPause = time.Second
 	// releaseTime is how long giving a key back may take. Later its lease ends by itself.
 	releaseTime = 5 * time.Second
-	// leftClaimBlocks is how long operations in transactions of a key that was lost stay out of other bundles here: its
-	// next holder, who may have a pool of its own, still has these transactions out.
-	leftClaimBlocks = 32
+	// journalTries is how often it is tried to read what a key that is not held here has in flight: without it other keys would bundle the same.
+	journalTries = 5
 )
 
 // keyring has one worker for each key that this process holds. It looks for keys to hold as long as it holds less than it may.
@@ -299,6 +298,7 @@ func (k *keyring) claimRestored(ctx context.Context) {
 	}
 	for key, operations := range inFlight {
 		if k.of(key) == nil {
+			k.node.left.gone(key.Hex())
 			k.node.hold(key.Hex(), operations, until)
 		}
 	}
@@ -312,6 +312,9 @@ func (k *keyring) inFlight(ctx context.Context) map[common.Address][]common.Hash
 	}
 	read := func(key common.Address, look InFlight) {
 		live, mined, err := look(ctx, key)
+		for attempt := 1; err != nil && attempt < journalTries && pause(ctx, backoffTime(attempt)) == nil; attempt++ {
+			live, mined, err = look(ctx, key)
+		}
 		if err != nil {
 			k.node.log.Warn("what a key that is not held here has in flight could not be read", "signer", key, "err", err)
 		}

@@ -51,6 +51,7 @@ type Config struct {
 	Signers     []signer.Signer         // one bundle sender each, as far as they can be held
 	Keys        KeyHolder               // holds keys that other processes use too; nil: the keys are this process's alone
 	MaxKeys     int                     // keys held at once; 0: all
+	LeaseTTL    time.Duration           // for how long a key stays with a holder that is dead; 0: keys are not leased
 	Beneficiary common.Address          // takes the fees; zero: each signer its own
 
 	// PrivateRelay: transactions do not stand in a public mempool, so the node need not know them.
@@ -128,6 +129,7 @@ type Node struct {
 	pool      *mempool
 	history   *history
 	carriers  *carriers
+	left      *left
 	suspicion *suspicion
 	books     *books
 	timeline  *timeline
@@ -183,7 +185,7 @@ func New(config Config, client, heads *chain.Client, relay txsender.Sender, sink
 		config: config, chain: client, heads: heads, log: log, source: source,
 		usual:    route{sender: relay, private: config.PrivateRelay},
 		raced:    route{name: racedRoute, sender: config.Raced, private: config.RacedPrivate},
-		carriers: newCarriers(), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
+		carriers: newCarriers(), left: newLeft(config.LeaseTTL), own: newOwnGas(), suspicion: newSuspicion(config.Proposer.MaxBundleSize),
 		timeline: stories, streams: streams, started: make(chan struct{}), lookout: newLookout(),
 	}
 	n.books = newBooks()

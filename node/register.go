@@ -120,6 +120,7 @@ func (r *register) claim(ctx context.Context, n *Node, name string) (held bool, 
 		return false, err
 	}
 	n.log.Warn("a builder has not come back; what it has in flight stays out of bundles for some blocks", "signer", name, "ops", len(live))
+	n.left.gone(name)
 	n.hold(name, slices.Concat(live, mined), n.head.Load().number()+leftClaimBlocks)
 	return len(live) > 0, nil
 }

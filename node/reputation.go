@@ -176,7 +176,9 @@ func (n *Node) addUnchecked(ctx context.Context, at *head, ep entrypoint.EntryPo
 			p.SetDeposit(ep.Address, *op.Paymaster, infos[*op.Paymaster].Deposit)
 		}
 		admitted.NonceAhead = p.Predecessors(ep.Address, op.Sender, op.Nonce)
-		added, err = p.Add(admitted)
+		if added, err = p.Add(admitted); err == nil {
+			n.toItsBuilder(p, hash)
+		}
 	})
 	if err != nil {
 		return n.rejected(admitted, err)

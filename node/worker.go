@@ -486,10 +486,15 @@ func (w *worker) carries() []common.Hash {
 	return append(w.machine.Held(), w.machine.Mined()...)
 }
 
-// inFlight returns the operations in transactions that may be mined.
+// inFlight returns the operations in transactions that may be mined, without those that were given back: a reorg may have brought the nonce
+// of a transaction back that was replaced, and whose operations are another sender's since.
 func (w *worker) inFlight() (held []common.Hash) {
 	for _, attempt := range w.machine.Watch() {
-		held = append(held, attempt.Operations...)
+		for _, op := range attempt.Operations {
+			if w.machine.Holds(op) {
+				held = append(held, op)
+			}
+		}
 	}
 	return held
 }

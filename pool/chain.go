@@ -147,19 +147,19 @@ func (p *Pool) advance(l *lane, sequence uint64, mined common.Hash) []departed {
 	if n == 0 {
 		return nil
 	}
-	var left []departed
-	holder := l.account.claim.builder
-	for _, e := range p.take(l, 0, n) {
-		reason, builder := NonceUsed, holder
+	builders := make([]string, n)
+	for i, e := range l.entries[:n] {
+		builders[i] = p.carrier(e)
+		delete(p.flights, e.Hash)
+	}
+	left := make([]departed, n)
+	for i, e := range p.take(l, 0, n) {
+		reason := NonceUsed
 		if e.Hash == mined {
 			reason = Mined
 		}
-		if f, ok := p.flights[e.Hash]; ok {
-			builder = f.builder
-			delete(p.flights, e.Hash)
-		}
 		p.settle(e.Operation, reason, erc7562.NoEntity)
-		left = append(left, departed{Removed{e.Operation, reason}, e.arrival, builder})
+		left[i] = departed{Removed{e.Operation, reason}, e.arrival, builders[i]}
 	}
 	return left
 }

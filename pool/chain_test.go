@@ -179,6 +179,38 @@ func TestReorgLeavesWhatIsInFlightToItsBuilder(t *testing.T) {
 	})
 }
 
+// Who holds a sender for the sake of one operation does not get another one by a reorg that it never had.
+func TestReorgGivesAnOperationToNobodyWhoNeverHadIt(t *testing.T) {
+	p := newPool(t)
+	a, b := operation(1), operation(1, nonce(0, 1), ahead(1))
+	add(t, p, a, b)
+	p.Claim("y", hashes([]*Operation{b}), 110)
+	p.Mined(mined(a, 101)) // by a stranger
+	p.Head(head(101, 1001))
+	p.Reorg(100, 110)
+	check(t, p)
+	if have := p.Held("y"); !slices.Equal(have, hashes([]*Operation{b})) {
+		t.Errorf("have %v held, want what was claimed: %v", have, hashes([]*Operation{b}))
+	}
+	if refused := p.Carry("x", hashes([]*Operation{a}), 110); len(refused) > 0 {
+		t.Errorf("have %v refused to the builder that has it in a transaction, want none", refused)
+	}
+	wantOps(t, candidates(p, "y", 0))
+}
+
+func TestProlongKeepsWhatABuilderHas(t *testing.T) {
+	p := newPool(t)
+	a, b, c := operation(1), operation(1, nonce(0, 1), ahead(1)), operation(2)
+	add(t, p, a, b, c)
+	p.Claim("y", hashes([]*Operation{b}), 110)
+	p.Carry("x", hashes([]*Operation{a, c}), 110)
+	p.Prolong("x", 120)
+	p.Head(head(111, 1011))
+	wantOps(t, candidates(p, "z", 0)) // b is free, behind a
+	p.Head(head(121, 1021))
+	wantOps(t, candidates(p, "z", 0), a, c)
+}
+
 func TestReorgDropsWhatNoLongerFollows(t *testing.T) {
 	p := newPool(t)
 	first, third := operation(1), operation(1, nonce(0, 2))

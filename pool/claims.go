@@ -32,6 +32,18 @@ func (p *Pool) flies(hash common.Hash, builder string) bool {
 	return ok && f.builder != builder
 }
 
+// carrier returns the builder that has claimed an operation or has it in a transaction, "" if none: who holds its sender for the sake of
+// another operation does not have this one.
+func (p *Pool) carrier(e *entry) string {
+	if f, ok := p.flights[e.Hash]; ok {
+		return f.builder
+	}
+	if len(e.tokens) > 0 {
+		return e.lane.account.claim.builder
+	}
+	return ""
+}
+
 // land forgets that an operation is in a builder's transaction.
 func (p *Pool) land(hash common.Hash, builder string) {
 	if f, ok := p.flights[hash]; ok && f.builder == builder {
@@ -89,6 +101,20 @@ func (p *Pool) ExtendClaim(builder string, hashes []common.Hash, until uint64) (
 		c.until = max(c.until, until)
 	}
 	return missing
+}
+
+// Prolong keeps all that a builder has, whatever that is, until a block number.
+func (p *Pool) Prolong(builder string, until uint64) {
+	for h, f := range p.flights {
+		if f.builder == builder {
+			p.flights[h] = flight{builder, max(f.until, until)}
+		}
+	}
+	for _, a := range p.held {
+		if a.claim.builder == builder {
+			a.claim.until = max(a.claim.until, until)
+		}
+	}
 }
 
 // Release takes operations back from a builder. Those it does not hold are passed over.

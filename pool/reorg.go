@@ -27,7 +27,7 @@ type record struct {
 type departed struct {
 	Removed
 	arrival uint64
-	builder string // whose it was: it is in its transaction, or it holds the sender
+	builder string // whose it was: it had claimed it, or has it in a transaction
 }
 
 // mark is the chain's next sequence of a lane, as of a block.

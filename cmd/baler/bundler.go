@@ -87,7 +87,7 @@ func startBundler(ctx context.Context, s bundlerSettings, client, heads *chain.C
 		return nil, err
 	}
 	config.Store, config.Keys, config.MaxKeys, config.Checks, config.Boundary = keep.store, keep.keys, keep.most, keep.checks, out.boundary
-	config.Funding, config.Lease = funds, keep.lease
+	config.Funding, config.Lease, config.LeaseTTL = funds, keep.lease, keep.ttl
 	keep.role.in(&config, page.Hear)
 	by, err := s.Relay.senders(chainID, client, log)
 	if err != nil {

@@ -56,7 +56,7 @@ func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console
 	}
 	defer at.close()
 	if redis != nil {
-		keep.keys = c.Leases.holder(ctx, redis, at.meta, log)
+		keep.keys, keep.ttl = c.Leases.holder(ctx, redis, at.meta, log), c.Leases.LeaseTTL
 		keep.checks = append(keep.checks, c.Leases.check(redis))
 	}
 	life := func(keep kept) error {

@@ -53,8 +53,8 @@ func (w *world) shares(t *testing.T, tx *types.Transaction, receipt *types.Recei
 			}
 			first := log.BlockNumber < receipt.BlockNumber.Uint64() || log.BlockNumber == receipt.BlockNumber.Uint64() && log.TxIndex < receipt.TransactionIndex
 			if by := senderOf(other); first && keys[by] && by != senderOf(tx) {
-				list = append(list, fmt.Sprintf("operation %s is in %s of %s (nonce %d, block %s), which reverted, and was mined in %s of %s (nonce %d, block %d)",
-					hash, tx.Hash(), senderOf(tx), tx.Nonce(), receipt.BlockNumber, other.Hash(), by, other.Nonce(), log.BlockNumber))
+				list = append(list, fmt.Sprintf("operation %s is in %s of %s (nonce %d, block %s), which reverted, and was mined in %s of %s (nonce %d, block %d)\n%s",
+					hash, tx.Hash(), senderOf(tx), tx.Nonce(), receipt.BlockNumber, other.Hash(), by, other.Nonce(), log.BlockNumber, w.explained(t, hash)))
 			}
 		}
 	}

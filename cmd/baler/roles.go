@@ -187,7 +187,7 @@ func (c *poolCommand) Run(ctx context.Context, parsed *kong.Context, out console
 	}
 	keep := kept{role: role{mute: true, pool: served}}
 	if shared != nil {
-		keep.role.inFlight = leases.holder(ctx, shared, at.meta, log).InFlight
+		keep.role.inFlight, keep.ttl = leases.holder(ctx, shared, at.meta, log).InFlight, leases.LeaseTTL
 		keep.checks = append(keep.checks, leases.check(shared))
 	}
 	serving, stop := context.WithCancel(ctx)
@@ -346,7 +346,7 @@ func (c *builderCommand) Run(ctx context.Context, parsed *kong.Context, out cons
 	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, c.Admin.server, parsed, out, func(r *reached, client *remote.Client, log *slog.Logger) (part, error) {
 		p := part{name: "builder", read: c.reload, keys: keys, funds: funds, keep: kept{role: role{mute: true, client: client}, most: s.Senders.NumSigners}}
 		if shared != nil {
-			p.keep.keys = leases.holder(ctx, shared, r.meta, log)
+			p.keep.keys, p.keep.ttl = leases.holder(ctx, shared, r.meta, log), leases.LeaseTTL
 			p.keep.checks = append(p.keep.checks, leases.check(shared))
 			return p, nil
 		}
