@@ -48,30 +48,30 @@ func (r *ranking) rebase(base uint64) {
 		return
 	}
 	low, high := min(base, r.base), max(base, r.base)
-	var moved []*entry
-	for c := r.turns.from(low); c.valid() && c.item().key < high; c.next() {
-		moved = append(moved, c.entry())
-	}
 	from, to, fee := &r.tipped, &r.capped, func(e *entry) (old, now uint64) { return best(e.tip), best(e.maxFee) }
 	if base < r.base {
 		from, to, fee = to, from, func(e *entry) (old, now uint64) { return best(e.maxFee), best(e.tip) }
 	}
 	r.base = base
+	first := r.turns.from(low)
+	moved := first.before(r.turns.from(high))
+	leave, come := make([]item, moved), make([]item, moved)
+	for i := range moved {
+		e := first.entry()
+		old, now := fee(e)
+		leave[i], come[i] = item{old, e.arrival, e}, item{now, e.arrival, e}
+		first.next()
+	}
 	// One pass over both sides is cheaper than many single moves.
-	if len(moved) > 64 && len(moved) > r.len()/32 {
-		items := make([]item, len(moved))
-		for i, e := range moved {
-			_, now := fee(e)
-			items[i] = item{now, e.arrival, e}
-		}
-		from.retain(func(e *entry) bool { turn := e.turn(); return turn < low || turn >= high })
-		to.merge(items)
+	if moved > 64 && moved > r.len()/32 {
+		spare := make([]item, moved)
+		from.cut(leave, spare)
+		to.merge(come, spare)
 		return
 	}
-	for _, e := range moved {
-		old, now := fee(e)
-		from.remove(old, e)
-		to.insert(now, e)
+	for i, x := range come {
+		from.remove(leave[i].key, x.entry)
+		to.insert(x.key, x.entry)
 	}
 }
 

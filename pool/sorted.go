@@ -16,7 +16,10 @@ type item struct {
 }
 
 func (a item) compare(b item) int {
-	return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.arrival, b.arrival))
+	if a.key != b.key {
+		return cmp.Compare(a.key, b.key)
+	}
+	return cmp.Compare(a.arrival, b.arrival)
 }
 
 // sorted is a set of entries ascending by (key, arrival), kept in sorted chunks. The zero value is empty. An insertion
@@ -84,13 +87,21 @@ func (s *sorted) remove(key uint64, e *entry) {
 	s.chunks[at.chunk] = slices.Delete(chunk, at.at, at.at+1)
 }
 
-// retain drops the entries that are not to stay, in one pass.
-func (s *sorted) retain(stays func(*entry) bool) {
+// cut takes items out, which it sorts, in one pass that looks at no entry. They must be there. spare is as long, and may be overwritten.
+func (s *sorted) cut(items, spare []item) {
+	items = sortItems(items, spare)
+	s.count -= len(items)
 	kept := s.chunks[:0]
 	for _, chunk := range s.chunks {
-		before := len(chunk)
-		chunk = slices.DeleteFunc(chunk, func(x item) bool { return !stays(x.entry) })
-		s.count -= before - len(chunk)
+		if len(items) > 0 && items[0].compare(chunk[len(chunk)-1]) <= 0 {
+			chunk = slices.DeleteFunc(chunk, func(x item) bool {
+				goes := len(items) > 0 && items[0] == x
+				if goes {
+					items = items[1:]
+				}
+				return goes
+			})
+		}
 		if len(chunk) != 0 {
 			kept = append(kept, chunk)
 		}
@@ -99,35 +110,59 @@ func (s *sorted) retain(stays func(*entry) bool) {
 	s.chunks = kept
 }
 
-// merge adds items, which it sorts, in one pass.
-func (s *sorted) merge(items []item) {
-	slices.SortFunc(items, item.compare)
-	old := s.begin()
-	chunks := make([][]item, 0, (s.count+len(items))/(chunkSize/2)+1)
-	chunk := make([]item, 0, chunkSize)
-	put := func(x item) {
-		// Half full, so that the insertions to come do not split at once.
-		if len(chunk) == chunkSize/2 {
-			chunks = append(chunks, chunk)
+// merge adds items, which it sorts, in one pass; spare is as with cut. Chunks with room for what falls into them stay: to make all anew would have the
+// collector look through them at each base fee.
+func (s *sorted) merge(items, spare []item) {
+	items = sortItems(items, spare)
+	s.count += len(items)
+	if len(s.chunks) == 0 {
+		s.chunks = appendMerged(nil, nil, items)
+		return
+	}
+	chunks := make([][]item, 0, len(s.chunks)+2*len(items)/chunkSize+1)
+	for i, chunk := range s.chunks {
+		here := len(items)
+		if i+1 < len(s.chunks) {
+			here, _ = slices.BinarySearchFunc(items, s.chunks[i+1][0], item.compare)
+		}
+		chunks = appendMerged(chunks, chunk, items[:here])
+		items = items[here:]
+	}
+	s.chunks = chunks
+}
+
+// appendMerged appends a chunk with more items, both ascending: as it is, if they fit into it, or else as several that are half full, so
+// that the insertions to come do not split at once.
+func appendMerged(chunks [][]item, chunk, more []item) [][]item {
+	if len(chunk)+len(more) <= cap(chunk) {
+		return append(chunks, mergeInto(chunk, more))
+	}
+	all := mergeInto(append(make([]item, 0, len(chunk)+len(more)), chunk...), more)
+	clear(chunk)
+	for part := range slices.Chunk(all, chunkSize/2) {
+		if chunk == nil {
 			chunk = make([]item, 0, chunkSize)
 		}
-		chunk = append(chunk, x)
+		chunks = append(chunks, append(chunk[:0], part...))
+		chunk = nil
 	}
-	for _, x := range items {
-		for old.valid() && old.item().compare(x) < 0 {
-			put(old.item())
-			old.next()
+	return chunks
+}
+
+// mergeInto adds items to a slice that has room for them, both ascending, from the end on.
+func mergeInto(into, more []item) []item {
+	i, at := len(into)-1, len(into)+len(more)-1
+	into = into[:at+1]
+	for j := len(more) - 1; j >= 0; at-- {
+		if i >= 0 && into[i].compare(more[j]) > 0 {
+			into[at] = into[i]
+			i--
+			continue
 		}
-		put(x)
+		into[at] = more[j]
+		j--
 	}
-	for ; old.valid(); old.next() {
-		put(old.item())
-	}
-	if len(chunk) != 0 {
-		chunks = append(chunks, chunk)
-	}
-	s.count += len(items)
-	s.chunks = chunks
+	return into
 }
 
 // appendTo appends all items in order.
@@ -157,6 +192,14 @@ func (s *sorted) from(key uint64) cursor { return s.find(item{key: key}) }
 type cursor struct {
 	set       *sorted
 	chunk, at int
+}
+
+// before returns how many items there are from this cursor to a later one.
+func (c *cursor) before(end cursor) (n int) {
+	for _, chunk := range c.set.chunks[c.chunk:end.chunk] {
+		n += len(chunk)
+	}
+	return n + end.at - c.at
 }
 
 func (c *cursor) valid() bool   { return c.chunk >= 0 && c.chunk < len(c.set.chunks) }
