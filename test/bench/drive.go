@@ -252,19 +252,59 @@ func burst(operations int) scenario {
 // deep is how many operations of one account are in flight where the pool is to be deep: SAME_SENDER_MEMPOOL_COUNT.
 const deep = 4
 
-// pending fills the pool, and looks at how bundles of a hundred are made of it for some blocks.
+// pending fills the pool while nothing is bundled, and then looks at how bundles of a hundred are made of it for some blocks.
 func pending(operations int) scenario {
 	const looks = 12 // blocks
 	return scenario{
 		name: fmt.Sprintf("pending %d", operations), what: fmt.Sprintf("bundles of 100 out of %d pending operations", operations),
-		leaves: true, deep: deep, pending: operations, flags: []string{"--max-bundle-size=100"},
+		leaves: true, deep: deep, pending: operations, flags: []string{"--max-bundle-size=100", "--rpc-debug"},
 		feed: func(ctx context.Context, d *driver, queue chan<- signed) error {
+			if err := d.setMode(ctx, "manual"); err != nil {
+				return err
+			}
 			if err := burst(operations).feed(ctx, d, queue); err != nil {
+				return err
+			}
+			if err := d.answered(ctx); err != nil {
+				return err
+			}
+			if err := d.setMode(ctx, "auto"); err != nil {
 				return err
 			}
 			return d.watch.await(ctx, d.watch.now()+looks)
 		},
 	}
+}
+
+// setMode is debug_bundler_setBundlingMode.
+func (d *driver) setMode(ctx context.Context, mode string) error {
+	var answer string
+	return d.bundler.CallContext(ctx, &answer, "debug_bundler_setBundlingMode", mode)
+}
+
+// answered waits until no operation waits for the bundler's answer.
+func (d *driver) answered(ctx context.Context) error {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for d.unanswered() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+	return nil
+}
+
+func (d *driver) unanswered() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, one := range d.samples {
+		if one.accepted == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // saturation keeps an operation of every account in flight.
