@@ -20,9 +20,14 @@ import (
 // Quiet has the code of contracts run without hooks, with what it calls, in the calls and transactions that follow: hooks see
 // that they are called and how the call ends, and nothing within. It is for hooks on frames; with hooks on opcodes it is of no effect.
 //
-// All code that runs with the hooks must be of contracts that call these by CALL or STATICCALL alone. A contract that is quiet must
-// not be a precompiled one.
-func (r *Run) Quiet(contracts []common.Address) { r.quiet = contracts }
+// All code that runs with the hooks must be of contracts that call these by CALL or STATICCALL alone, and must not be called by STATICCALL
+// itself. A contract that is quiet must not be a precompiled one.
+//
+// swift is such a caller, or zero. Its code, which must use a slot, make a call, log, or fail before it returns, runs as fast, and hooks see its
+// calls all the same.
+func (r *Run) Quiet(contracts []common.Address, swift common.Address) {
+	r.quiet, r.swift = contracts, swift
+}
 
 // quietMachine runs the calls of quiet contracts. The machine with the hooks takes these for precompiled contracts: it does all
 // that there is to a call (value, gas, undoing) but their code.
@@ -78,7 +83,22 @@ func (r *Run) quieten(loud *vm.EVM, hooks *tracing.Hooks, db vm.StateDB) *vm.EVM
 		}
 	}
 	loud.Config.Tracer = &told
+	loud.Context.Transfer = func(db vm.StateDB, from, to common.Address, amount *uint256.Int, rules *params.Rules) {
+		core.Transfer(db, from, to, amount, rules)
+		if to == r.swift && db.GetCodeSize(to) > 0 {
+			r.asleep, loud.Config.Tracer = &told, nil
+		}
+	}
 	return q.machine
+}
+
+// wake gives the machine its hooks back. It has none at the one moment when go-ethereum chooses, for a frame of the swift contract, the
+// interpreter: after the value was moved and before the code begins. They are back when the code uses the state, which it does before each
+// call (is the account in the access list?), and when the frame is undone.
+func (r *Run) wake() {
+	if r.asleep != nil {
+		r.machine.Config.Tracer, r.asleep = r.asleep, nil
+	}
 }
 
 // errLoud is a quiet contract that is called in a way that its machine does not know.

@@ -45,6 +45,8 @@ type Run struct {
 	machine  *vm.EVM // the one executing now, or nil
 	aside    *vm.EVM // the one that runs what is quiet meanwhile, or nil
 	quiet    []common.Address
+	swift    common.Address
+	asleep   *tracing.Hooks // what the machine gets back as soon as its code uses the state; nil: it has its hooks
 	stopped  bool
 	accesses func(Access) // told of slots that are touched
 	stateGas uint64
@@ -353,7 +355,7 @@ func (r *Run) evm(hooks *tracing.Hooks) (*vm.EVM, func()) {
 		if r.aside != nil {
 			r.aside.Release()
 		}
-		r.machine, r.aside = nil, nil
+		r.machine, r.aside, r.asleep = nil, nil, nil
 	}
 }
 

@@ -45,6 +45,30 @@ func (s *trackedState) Empty(addr common.Address) bool {
 	return empty
 }
 
+// AddressInAccessList implements vm.StateDB: code is about to call the account, or to look at it.
+func (s *trackedState) AddressInAccessList(addr common.Address) bool {
+	s.run.wake()
+	return s.StateDB.AddressInAccessList(addr)
+}
+
+// SlotInAccessList implements vm.StateDB: code is about to use the slot.
+func (s *trackedState) SlotInAccessList(addr common.Address, key common.Hash) (account, slot bool) {
+	s.run.wake()
+	return s.StateDB.SlotInAccessList(addr, key)
+}
+
+// AddLog implements vm.StateDB.
+func (s *trackedState) AddLog(log *types.Log) {
+	s.run.wake()
+	s.StateDB.AddLog(log)
+}
+
+// RevertToSnapshot implements vm.StateDB: a frame has failed.
+func (s *trackedState) RevertToSnapshot(snapshot int) {
+	s.run.wake()
+	s.StateDB.RevertToSnapshot(snapshot)
+}
+
 // GetState implements vm.StateDB: SLOAD.
 func (s *trackedState) GetState(addr common.Address, key common.Hash) common.Hash {
 	if s.run.accesses != nil {
@@ -88,6 +112,7 @@ func (s *trackedState) SetState(addr common.Address, key, value common.Hash) com
 
 // GetTransientState implements vm.StateDB: TLOAD.
 func (s *trackedState) GetTransientState(addr common.Address, key common.Hash) common.Hash {
+	s.run.wake()
 	if s.run.accesses != nil {
 		s.run.accesses(Access{Slot: Slot{addr, key}, Transient: true})
 	}
@@ -96,6 +121,7 @@ func (s *trackedState) GetTransientState(addr common.Address, key common.Hash) c
 
 // SetTransientState implements vm.StateDB: TSTORE.
 func (s *trackedState) SetTransientState(addr common.Address, key, value common.Hash) {
+	s.run.wake()
 	if s.run.accesses != nil {
 		s.run.accesses(Access{Slot: Slot{addr, key}, Write: true, Transient: true})
 	}

@@ -62,7 +62,7 @@ func (w *wholeBundle) run(ctx context.Context) (bundleRun, error) {
 				run.touched.add(t.last.index, a)
 			}
 		})
-		r.Quiet(w.quiet(r))
+		r.Quiet(w.quiet(r), w.EntryPoint.Address)
 		outcome, err := r.Apply(msg, t.hooks())
 		run.trace, run.outcome = t, outcome
 		run.reads = r.ReadSet()
