@@ -51,7 +51,7 @@ type Config struct {
 	Signers     []signer.Signer         // one bundle sender each, as far as they can be held
 	Keys        KeyHolder               // holds keys that other processes use too; nil: the keys are this process's alone
 	MaxKeys     int                     // keys held at once; 0: all
-	LeaseTTL    time.Duration           // for how long a key stays with a holder that is dead; 0: keys are not leased
+	LeaseTTL    time.Duration           // where the pool is: for how long a key stays with a holder that is dead; 0: keys are not leased
 	Beneficiary common.Address          // takes the fees; zero: each signer its own
 
 	// PrivateRelay: transactions do not stand in a public mempool, so the node need not know them.

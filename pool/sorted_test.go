@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -38,7 +37,7 @@ func TestSortedIsTheSortedList(t *testing.T) {
 				every := rapid.Uint64Range(1, 5).Draw(t, "every")
 				leaves := func(x item) bool { return x.arrival%every == 0 }
 				gone := slices.DeleteFunc(slices.Clone(list), func(x item) bool { return !leaves(x) })
-				rand.Shuffle(len(gone), func(i, j int) { gone[i], gone[j] = gone[j], gone[i] })
+				gone = rapid.Permutation(gone).Draw(t, "order")
 				set.cut(gone, make([]item, len(gone)))
 				list = slices.DeleteFunc(list, leaves)
 			}

@@ -83,7 +83,7 @@ type kept struct {
 	lease node.Lease     // of the pool, with what is in the store; nil: it is this process's alone
 	keys  node.KeyHolder // nil: they are this process's alone
 	most  int            // keys held at once; 0: all
-	ttl   time.Duration  // of the keys' leases; 0: there are none
+	ttl   time.Duration  // of the keys' leases, where the pool is; 0: there are none
 
 	checks []node.Check // of what it is kept in
 

@@ -346,7 +346,7 @@ func (c *builderCommand) Run(ctx context.Context, parsed *kong.Context, out cons
 	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, c.Admin.server, parsed, out, func(r *reached, client *remote.Client, log *slog.Logger) (part, error) {
 		p := part{name: "builder", read: c.reload, keys: keys, funds: funds, keep: kept{role: role{mute: true, client: client}, most: s.Senders.NumSigners}}
 		if shared != nil {
-			p.keep.keys, p.keep.ttl = leases.holder(ctx, shared, r.meta, log), leases.LeaseTTL
+			p.keep.keys = leases.holder(ctx, shared, r.meta, log)
 			p.keep.checks = append(p.keep.checks, leases.check(shared))
 			return p, nil
 		}

@@ -24,7 +24,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// hiccup is a Redis that does not answer the first time that something is read from it.
+// hiccup is a Redis that does not answer the first times that something is read from it.
 type hiccup struct {
 	redis.Hook
 	command string
