@@ -35,6 +35,9 @@ func (m *Machine) live(a *Attempt) bool {
 	return a.Nonce >= m.nonce && a.Status != StatusRefused && a.Status != StatusMined
 }
 
+// mayBeMined says whether the attempt is live, or reverted: if a reorg takes its block back, it may be mined again and do something then.
+func (m *Machine) mayBeMined(a *Attempt) bool { return m.live(a) || a.Reverted }
+
 // overtaken says whether the nonce of an attempt that may have been taken was used, and by no transaction that we know.
 func (m *Machine) overtaken(a *Attempt) bool {
 	return a.Finished != 0 && a.Status != StatusRefused && a.Status != StatusMined && !m.minedAt(a.Nonce)
@@ -111,11 +114,24 @@ func (m *Machine) releaseClaims(claimed, operations, keep []common.Hash) {
 	m.release(0, m.withoutMined(back))
 }
 
-// releaseOf gives back the operations of an attempt that cannot be mined any more, unless another live one has them too.
-func (m *Machine) releaseOf(a *Attempt) {
+// releaseOf gives back the operations of an attempt that cannot be mined any more, unless another one has them that can.
+func (m *Machine) releaseOf(a *Attempt) { m.releaseUnless(a, m.mayBeMined) }
+
+// giveUpReverted gives back what is in nothing but bundles that reverted. A sender that is paused, or cannot pay for a bundle, would keep
+// it from all others until no reorg can bring these transactions back.
+func (m *Machine) giveUpReverted() {
+	for i := range m.attempts {
+		if m.attempts[i].Reverted {
+			m.releaseUnless(&m.attempts[i], m.live)
+		}
+	}
+}
+
+// releaseUnless gives back the operations of an attempt that are in no attempt that keeps them.
+func (m *Machine) releaseUnless(a *Attempt, keeps func(*Attempt) bool) {
 	var back []common.Hash
 	for _, op := range a.Operations {
-		if m.Holds(op) && !m.inLive(op) {
+		if m.Holds(op) && !m.isIn(op, keeps) {
 			back = append(back, op)
 		}
 	}
@@ -145,9 +161,10 @@ func (m *Machine) withoutMined(ops []common.Hash) []common.Hash {
 	return slices.DeleteFunc(ops, func(op common.Hash) bool { _, ok := mined[op]; return ok })
 }
 
-func (m *Machine) inLive(op common.Hash) bool {
+// isIn says whether an operation is in an attempt of a kind.
+func (m *Machine) isIn(op common.Hash, is func(*Attempt) bool) bool {
 	for i := range m.attempts {
-		if a := &m.attempts[i]; m.live(a) && slices.Contains(a.Operations, op) {
+		if a := &m.attempts[i]; is(a) && slices.Contains(a.Operations, op) {
 			return true
 		}
 	}
@@ -180,10 +197,14 @@ func (m *Machine) tidy(id AttemptID) {
 // forget drops attempts from the record.
 func (m *Machine) forget(which func(*Attempt) bool) {
 	var ids []AttemptID
+	var reverted []Attempt
 	kept := 0
 	for i := range m.attempts {
 		if which(&m.attempts[i]) {
 			ids = append(ids, m.attempts[i].ID)
+			if m.attempts[i].Reverted {
+				reverted = append(reverted, m.attempts[i])
+			}
 			continue
 		}
 		if kept != i {
@@ -195,6 +216,9 @@ func (m *Machine) forget(which func(*Attempt) bool) {
 	m.attempts = m.attempts[:kept]
 	if len(ids) > 0 {
 		m.emit(Forget{Attempts: ids})
+	}
+	for i := range reverted {
+		m.releaseOf(&reverted[i])
 	}
 }
 

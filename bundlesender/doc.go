@@ -14,6 +14,8 @@
 //   - While they bind, both fees of a replacement are at least those before × (1 + replacement_fee_percent_increase), rounded up. A proposal
 //     that is lower is not sent.
 //   - An operation once taken for a bundle is released or settled, once. It is released only when no transaction that has it may be mined.
+//     A bundle that reverted may be, after a reorg: the sender keeps its operations, and may send them again, until no reorg can reach
+//     its block, or it is paused, or cannot pay for a bundle: then nobody else should have to wait.
 //   - A transaction that may be mined stays tracked, whatever was thought of it since: refused is not tracked, abandoned, dropped
 //     and unknown are.
 //   - A bundle that is known to revert is not waited for: at the block that says so it is replaced, or, if there is nothing to replace it

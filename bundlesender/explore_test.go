@@ -131,7 +131,7 @@ func unsound(m *Machine) string {
 		}
 	}
 	for op := range m.held {
-		if !m.inLive(op) {
+		if !m.isIn(op, m.mayBeMined) {
 			return "an operation is held that is in no transaction that may be mined"
 		}
 	}

@@ -294,7 +294,7 @@ func (m *Machine) Settled() []Attempt {
 	return m.selectAttempts(func(a *Attempt) bool { return a.Status == StatusMined })
 }
 
-// Held returns the operations in transactions that may be mined, in no order.
+// Held returns the operations in transactions that may be mined, after a reorg that takes back what reverted too, in no order.
 func (m *Machine) Held() []common.Hash {
 	return slices.AppendSeq(make([]common.Hash, 0, len(m.held)), maps.Keys(m.held))
 }
@@ -326,7 +326,7 @@ func (m *Machine) Keeps(id AttemptID) bool {
 	return a != nil && !slices.ContainsFunc(a.Operations, func(op common.Hash) bool { return !m.Holds(op) })
 }
 
-// Holds says whether this sender has the operation in a transaction that may be mined.
+// Holds says whether the operation is one of [Machine.Held].
 func (m *Machine) Holds(op common.Hash) bool {
 	_, ok := m.held[op]
 	return ok

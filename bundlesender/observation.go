@@ -81,12 +81,16 @@ func (m *Machine) revive(ids []AttemptID) bool {
 			continue
 		}
 		found = true
+		operations := a.Operations
+		if a.Reverted { // what was given up may be in another sender's transaction
+			operations = slices.DeleteFunc(slices.Clone(operations), func(op common.Hash) bool { return !m.Holds(op) })
+		}
 		a.Status, a.MinedBlock, a.MinedHash, a.Reverted = StatusSent, 0, common.Hash{}, false
 		m.nonce = min(m.nonce, a.Nonce)
-		for _, op := range a.Operations {
+		for _, op := range operations {
 			m.held[op] = struct{}{}
 		}
-		m.emit(Revive{Attempt: id, Hash: a.Hash, Operations: a.Operations})
+		m.emit(Revive{Attempt: id, Hash: a.Hash, Operations: operations})
 		m.emit(Alert{Kind: AlertReorgedOut, Attempt: id, Nonce: a.Nonce})
 	}
 	for i := range m.attempts {
@@ -111,8 +115,10 @@ func (m *Machine) noteMined(mined []Mined) uint64 {
 			Attempt: a.ID, Kind: a.Kind, Hash: a.Hash, Block: in.Block, BlockHash: in.Hash, Operations: a.Operations,
 			Reverted: in.Reverted,
 		})
-		if in.Reverted {
-			m.releaseOf(a)
+		if in.Reverted { // a reorg may let it be mined once more, and then do something
+			if m.paused {
+				m.giveUpReverted()
+			}
 			continue
 		}
 		for _, op := range a.Operations {

@@ -46,7 +46,7 @@ type Attempt struct {
 	Hit        bool
 	MinedBlock uint64 // with StatusMined
 	MinedHash  common.Hash
-	Reverted   bool `json:",omitempty"` // with StatusMined: it did nothing, and its operations are not its any more
+	Reverted   bool `json:",omitempty"` // with StatusMined: it did nothing; its operations stay this sender's, as far as they are held
 	// Finished is the block at which its nonce was seen used, by it or by another; 0: not yet. A reorg undoes it.
 	Finished uint64
 }

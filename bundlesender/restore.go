@@ -66,7 +66,7 @@ func (m *Machine) restoreAttempts(r Record) {
 	// What never left may be shared with an older attempt that did.
 	for i := range m.attempts {
 		for _, op := range m.attempts[i].Operations {
-			if m.live(&m.attempts[i]) && slices.Contains(r.Held, op) {
+			if m.mayBeMined(&m.attempts[i]) && slices.Contains(r.Held, op) {
 				m.held[op] = struct{}{}
 			}
 		}

@@ -144,6 +144,7 @@ func (m *Machine) onNothingToSend(e NothingToSend) {
 	case ProposerError:
 		m.fire(ProposalFailed)
 	case SignerCannotPay:
+		m.giveUpReverted()
 		m.fire(CannotPay)
 	case WouldLose:
 		m.fire(WasUnprofitable)

@@ -99,6 +99,7 @@ func (m *Machine) onPauseSet(e PauseSet) {
 		return
 	}
 	m.outdate()
+	m.giveUpReverted()
 	if m.work.kind != submitting {
 		m.answerServing(ManualDone{Err: ErrPaused})
 	}

@@ -42,6 +42,9 @@ type world struct {
 	faulty   bool // faults may happen
 	doubt    bool // a reorg happened: two nonces may be live, and released operations may come back
 
+	mayGiveUp bool                 // the event is one at which the operations of reverted bundles may be given back
+	givenUp   map[common.Hash]bool // and not held since
+
 	lastFloor   gas.Fees
 	cancelEnded common.Hash // head
 	begun       int         // proposals, submissions, cancellations and observations since the world last moved
@@ -86,7 +89,7 @@ func newWorld(t fataler, choose chooser, cfg Config) *world {
 		t: t, choose: choose, cfg: cfg, m: New(cfg), number: 100, price: 50, faulty: true,
 		waiting: map[uint64]common.Hash{}, txs: map[common.Hash]*tx{}, ops: map[common.Hash]opState{},
 		handed: map[common.Hash]bool{}, settled: map[AttemptID]bool{}, calls: map[CallID]bool{},
-		minedBy: map[common.Hash]common.Hash{},
+		minedBy: map[common.Hash]common.Hash{}, givenUp: map[common.Hash]bool{},
 	}
 	w.chain = []block{{hash: w.blockHash()}}
 	return w
@@ -114,6 +117,9 @@ func (w *world) fail(format string, args ...any) {
 // step gives the machine an event, runs its effects and checks everything.
 func (w *world) step(e Event) {
 	w.log = append(w.log, w.tell(e))
+	nothing, _ := e.(NothingToSend)
+	pause, _ := e.(PauseSet)
+	w.mayGiveUp = w.m.paused || pause.Paused || nothing.Reason == SignerCannotPay
 	nonce := w.m.nonce
 	effects := w.m.Step(e)
 	if w.m.nonce != nonce {
@@ -208,13 +214,16 @@ func (w *world) begin(e Effect) {
 
 func (w *world) release(e Release) {
 	for _, op := range e.Operations {
+		if w.m.isIn(op, func(a *Attempt) bool { return a.Reverted }) && !w.mayGiveUp && !w.givenUp[op] {
+			w.fail("operation %s released, but it is in a bundle that reverted, and a reorg may bring it back", names([]common.Hash{op}))
+		}
 		if w.ops[op] != opClaimed {
 			w.fail("operation %s released, but it is not claimed", names([]common.Hash{op}))
 		}
 		if tx := w.mayMine(op); tx != nil && !w.doubt {
 			w.fail("operation %s released, but it is in transaction %d of nonce %d", names([]common.Hash{op}), tx.id, tx.nonce)
 		}
-		w.ops[op] = opFree
+		w.ops[op], w.givenUp[op] = opFree, true
 		delete(w.handed, op)
 	}
 }
@@ -237,7 +246,7 @@ func (w *world) settle(e Settle) {
 	w.mined++
 	if e.Reverted {
 		w.counted.reverted++
-		return // a Release follows for what this sender has in no other transaction
+		return
 	}
 	for _, op := range e.Operations {
 		if w.ops[op] != opClaimed && !w.doubt {
@@ -312,8 +321,9 @@ func (w *world) check() {
 		if w.ops[op] != opClaimed {
 			w.fail("machine holds %s, the pool says it is not claimed", names([]common.Hash{op}))
 		}
-		if !w.m.inLive(op) {
-			w.fail("machine holds %s, which is in no transaction that may be mined", names([]common.Hash{op}))
+		delete(w.givenUp, op)
+		if !w.m.isIn(op, w.m.mayBeMined) {
+			w.fail("machine holds %s, which is in no transaction that may be mined, now or after a reorg", names([]common.Hash{op}))
 		}
 	}
 	for op, state := range w.ops {

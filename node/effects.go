@@ -83,7 +83,7 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	w.aborts[e.Seq] = cancel
-	carries, live := w.carries(), w.inFlight()
+	carries, live := w.carries(), w.machine.Held()
 	w.task(func() {
 		head := w.node.head.Load()
 		w.market.begin(!e.Floor.IsZero(), carries, live, head.number()+claimBlocks)
@@ -447,8 +447,8 @@ func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
 }
 
 // settle accounts for a mined transaction. Its operations leave the pool, and with that their claims, with the block's logs. They are
-// not given back here: if a reorg has brought them back to the pool meanwhile, they are in a live transaction again. Of a reverted
-// bundle the machine releases what is in no other transaction.
+// not given back here: if a reorg has brought them back to the pool meanwhile, they are in a live transaction again. Those of a
+// reverted bundle the machine keeps as long as a reorg may take its block back.
 func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	receipt := w.mined[e.Hash]
 	delete(w.mined, e.Hash)

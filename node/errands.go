@@ -100,7 +100,7 @@ func (w *worker) release(ctx context.Context, operations []common.Hash) {
 
 // sayHeld tells a pool that has begun anew what the sender holds.
 func (w *worker) sayHeld(ctx context.Context) {
-	held, carries, until := w.inFlight(), w.carries(), w.node.head.Load().number()+claimBlocks
+	held, carries, until := w.machine.Held(), w.carries(), w.node.head.Load().number()+claimBlocks
 	w.ask(ctx, errand{what: "claiming what is in flight", run: func(ctx context.Context) error {
 		return w.present(ctx, held, carries, until)
 	}})

@@ -463,7 +463,7 @@ func (w *worker) withdrawn(ctx context.Context, by route, attempt *bundlesender.
 
 // extendClaims keeps the operations of live attempts claimed: the claims' end is for builders that died.
 func (w *worker) extendClaims(ctx context.Context, block uint64) {
-	held := w.inFlight()
+	held := w.machine.Held()
 	if len(held) == 0 {
 		return
 	}
@@ -484,19 +484,6 @@ func (w *worker) forgetSuspects(ctx context.Context) {
 // take their blocks back, or the pool may not have seen them.
 func (w *worker) carries() []common.Hash {
 	return append(w.machine.Held(), w.machine.Mined()...)
-}
-
-// inFlight returns the operations in transactions that may be mined, without those that were given back: a reorg may have brought the nonce
-// of a transaction back that was replaced, and whose operations are another sender's since.
-func (w *worker) inFlight() (held []common.Hash) {
-	for _, attempt := range w.machine.Watch() {
-		for _, op := range attempt.Operations {
-			if w.machine.Holds(op) {
-				held = append(held, op)
-			}
-		}
-	}
-	return held
 }
 
 // backoffTime is how long the n-th wait in a row takes: 100 ms, doubled each time, at most 10 s, and up to half of it

@@ -76,7 +76,8 @@ func (j *Journal) Resume(ctx context.Context, cfg bundlesender.Config) (Resumed,
 }
 
 // InFlight returns the operations that the journal's sender has in transactions: in those that may be mined (live), and in those that
-// are, in blocks which a reorg may still take back. It changes nothing.
+// are, in blocks which a reorg may still take back: what they have mined, and what is the sender's although they reverted. It changes
+// nothing.
 //
 // Errors: as those of Resume.
 func (j *Journal) InFlight() (live, mined []common.Hash, err error) {
@@ -93,10 +94,15 @@ func (j *Journal) InFlight() (live, mined []common.Hash, err error) {
 	}
 	record.Attempts = mergeSigned(record, signed, resumed.Difference != nil)
 	machine := bundlesender.Restore(bundlesender.DefaultConfig(), record)
+	flying := make(map[common.Hash]bool)
 	for _, a := range machine.Watch() {
 		live = append(live, a.Operations...)
+		for _, op := range a.Operations {
+			flying[op] = true
+		}
 	}
-	return live, machine.Mined(), nil
+	reverted := slices.DeleteFunc(machine.Held(), func(op common.Hash) bool { return flying[op] })
+	return live, append(machine.Mined(), reverted...), nil
 }
 
 // replay plays the last part and returns the record that the machine has at its end.
