@@ -396,6 +396,12 @@ func (n *Node) tooDear(fees gas.Fees) bool {
 
 // answerObserve reads the key's nonce and transactions at the current head.
 func (w *worker) answerObserve(ctx context.Context, e bundlesender.Observe) {
+	select {
+	case <-w.node.started:
+	default: // an operator was faster than the first head
+		w.post(bundlesender.Observed{Seq: e.Seq, Failed: true})
+		return
+	}
 	head := w.node.head.Load()
 	observed := bundlesender.Observed{Seq: e.Seq, Number: head.number(), Hash: head.header.Hash()}
 	observation, err := w.observe(ctx, bundlesender.Head{Number: observed.Number, Hash: observed.Hash}, nil)

@@ -174,8 +174,10 @@ func (w *worker) run(ctx context.Context) error {
 	if every := w.node.config.BundleInterval; every > 0 {
 		w.interval = time.NewTimer(every)
 		defer w.interval.Stop()
+		w.interval.Stop()
 		elapsed = w.interval.C
 	}
+	started := w.node.started
 	for {
 		select {
 		case <-ctx.Done():
@@ -187,6 +189,9 @@ func (w *worker) run(ctx context.Context) error {
 			for _, m := range w.inbox.take() {
 				w.handle(ctx, m)
 			}
+		case <-started: // there is no head to act at before
+			started = nil
+			w.restartInterval()
 		case <-elapsed:
 			w.restartInterval()
 			w.step(ctx, bundlesender.IntervalElapsed{})

@@ -294,7 +294,8 @@ func TestARestartWaitsForANodeThatIsBehind(t *testing.T) {
 	behind := chain.Head().Number.Uint64() - newest + 2
 	node.fail(func(int, []nodeCall) treatment { return treatment{behind: behind} })
 	keys, _ := secrets(chain, l.senders)
-	waits := startProgram(t, []string{keys}, "node", "--node-http", l.node, "--rpc-addr", "127.0.0.1:0", "--rpc-debug", "--log-format=json", "--data-dir", l.dir)
+	waits := startProgram(t, []string{keys}, "node", "--node-http", l.node, "--rpc-addr", "127.0.0.1:0", "--rpc-debug", "--log-format=json", "--data-dir", l.dir,
+		"--bundle-max-send-interval-millis=20") // the interval ends before there is a head
 	waits.logged(t, "the node is behind what was seen before the start; waiting for it")
 	if waits.serves() != "" {
 		t.Error("the bundler serves with a node that is behind")
