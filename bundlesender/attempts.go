@@ -230,7 +230,7 @@ func (m *Machine) forgetOld() {
 }
 
 func (m *Machine) inFlight(id AttemptID) bool {
-	return (m.work.kind == submitting || m.work.kind == cancelling) && m.work.attempt == id
+	return m.Submitting() && m.work.attempt == id
 }
 
 // bindWaiting lets the fees of what waits at the nonce bind again, abandoned or not: a node has just said that it is still

@@ -28,6 +28,9 @@ type Head struct {
 	Number      uint64
 	Hash        common.Hash
 	Observation *Observation
+	// Keep: no attempt is forgotten, however old. The shell has not accounted for all that was mined yet, or does not know which blocks
+	// have left the chain.
+	Keep bool `json:",omitempty"`
 }
 
 // Observation is what the chain says about this key at one block, read pinned to that block's hash.

@@ -319,6 +319,9 @@ func (m *Machine) selectAttempts(is func(*Attempt) bool) []Attempt {
 	return out
 }
 
+// Submitting says whether a transaction is being signed or sent: until the answer its hash may not be known.
+func (m *Machine) Submitting() bool { return m.work.kind == submitting || m.work.kind == cancelling }
+
 // Keeps says whether this sender still has all operations of an attempt. A reorg may bring the nonce of a transaction back that was
 // replaced, and whose operations were given back when the nonce was used.
 func (m *Machine) Keeps(id AttemptID) bool {

@@ -12,7 +12,9 @@ func (m *Machine) onHead(e Head) {
 	if e.Observation != nil {
 		m.observe(*e.Observation)
 	}
-	m.forgetOld()
+	if !e.Keep {
+		m.forgetOld()
+	}
 	if !fresh {
 		return
 	}

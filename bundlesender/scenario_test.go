@@ -143,7 +143,7 @@ func (s *scenario) chainEvent(t *testing.T, d *datadriven.TestData, seq Seq) Eve
 	if d.Cmd == "observed" {
 		return Observed{Seq: seq, Failed: d.HasArg("failed"), Number: s.number, Hash: hash, Observation: o}
 	}
-	h := Head{Number: s.number, Hash: hash}
+	h := Head{Number: s.number, Hash: hash, Keep: d.HasArg("keep")}
 	if looked {
 		h.Observation = &o
 	}

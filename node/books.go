@@ -109,8 +109,10 @@ func (w *worker) account(tx settledTx, receipt *chain.Receipt) {
 	})
 }
 
-// book enters an entry into the books, and keeps them.
+// book enters an entry into the books, and keeps them. A transaction that stands there as mined in another block is struck before: the
+// store has it under that block's number.
 func (n *Node) book(e *profit.Entry, at *head) {
+	n.strike(e.Transaction)
 	changed := n.books.add(e, at.header.Time)
 	n.enqueue(store.PutEarning(e, changed...))
 }

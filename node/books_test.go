@@ -1,18 +1,23 @@
 package node
 
 import (
+	"context"
+	"log/slog"
 	"math/big"
 	"testing"
 
 	"baler/bundlesender"
 	"baler/chain"
 	"baler/entrypoint"
+	"baler/lease"
 	"baler/profit"
+	"baler/store"
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/holiman/uint256"
+	"pgregory.net/rapid"
 )
 
 // operationEvent is the log of an operation that was charged for its gas at 2 wei.
@@ -74,4 +79,80 @@ func TestWhatANodeHasNoReceiptOfIsAskedForAgain(t *testing.T) {
 	if len(found) != 1 || found[0].ID != 1 || len(left) != 1 || left[0].ID != 3 {
 		t.Errorf("have found %+v and left %+v, want the first, and the third", found, left)
 	}
+}
+
+// memoryTable is a store's table that outlives it.
+type memoryTable map[string][]byte
+
+func (m memoryTable) Load(_ context.Context, visit func(string, []byte)) error {
+	for key, value := range m {
+		visit(key, value)
+	}
+	return nil
+}
+
+func (m memoryTable) Commit(changes []lease.Change) error {
+	for _, c := range changes {
+		if m[c.Key] = c.Value; c.Drop {
+			delete(m, c.Key)
+		}
+	}
+	return nil
+}
+
+// The books are the sum of the transactions in them, each once, in whatever blocks it was seen mined one after the other, and also after
+// restarts.
+func TestTheBooksHaveEachTransactionOnce(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table := make(memoryTable)
+		meta := store.Meta{ChainID: 1}
+		live := func() (n *Node, stop func()) {
+			kept, err := store.OpenTable(context.Background(), table, meta, store.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			ended := make(chan error, 1)
+			go func() { ended <- kept.Run(ctx) }()
+			n = &Node{config: Config{Store: kept}, books: newBooks(), log: slog.New(slog.DiscardHandler)}
+			n.recallBooks()
+			return n, func() {
+				cancel()
+				if err := <-ended; err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		n, stop := live()
+		defer func() { stop() }()
+		want := make(map[common.Hash]int64)
+		for range rapid.IntRange(1, 30).Draw(t, "steps") {
+			tx := common.Hash{31: byte(rapid.IntRange(1, 4).Draw(t, "transaction"))}
+			switch rapid.IntRange(0, 3).Draw(t, "what") {
+			case 0:
+				stop()
+				n, stop = live()
+			case 1:
+				if _, struck := n.strike(tx); struck != (want[tx] != 0) {
+					t.Fatalf("transaction %s: have %v struck, want %v", tx, struck, want[tx] != 0)
+				}
+				delete(want, tx)
+			default:
+				block := uint64(rapid.IntRange(1, 5).Draw(t, "block")) //nolint:gosec // small
+				want[tx] = int64(rapid.IntRange(1, 1000).Draw(t, "earned"))
+				n.book(&profit.Entry{
+					Transaction: tx, Block: block, BlockHash: common.Hash{byte(block)}, Signer: common.Address{1}, Kind: profit.Bundle,
+					Earned: *uint256.NewInt(uint64(want[tx])), //nolint:gosec // positive
+				}, &head{header: &types.Header{Number: big.NewInt(9), Time: block * 50_000}})
+			}
+			var sum int64
+			for _, earned := range want {
+				sum += earned
+			}
+			report, err := n.Profit(context.Background(), profit.Query{Bundles: 100})
+			if err != nil || report.Total.Profit().Int64() != sum || len(report.Entries) != len(want) {
+				t.Fatalf("have %v wei of %d transactions (%v), want %d of %d", report.Total.Profit(), len(report.Entries), err, sum, len(want))
+			}
+		}
+	})
 }

@@ -12,7 +12,7 @@ import (
 // whose journal is lost. It asks when the worker starts, and again at the head after something hinted at them. They are
 // told to the machine, which replaces or cancels them instead of queueing behind a nonce it knows nothing of.
 func (w *worker) lookForForeign(ctx context.Context) {
-	if w.looked {
+	if w.looked || w.machine.Submitting() { // the hash of what is on its way may not be known here yet: the next head
 		return
 	}
 	waiting, err := w.node.chain.Pending(ctx, w.key.Address())

@@ -1,7 +1,14 @@
 package node_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	urllib "net/url"
 	"testing"
 
 	"baler/chain"
@@ -12,6 +19,27 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
+
+// withoutReceipts stands before a node and fails what asks for a receipt. It returns its URL.
+func withoutReceipts(t *testing.T, url string) string {
+	t.Helper()
+	node, err := urllib.Parse(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := httputil.NewSingleHostReverseProxy(node)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || bytes.Contains(body, []byte("eth_getTransactionReceipt")) {
+			http.Error(w, "not today", http.StatusServiceUnavailable)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		forward.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
 
 // A journal says that a bundle was mined, and the books that were not durable yet do not. The next life enters it, also if it begins
 // when the bundle is out of a reorg's reach and the journal is about to forget it.
@@ -42,7 +70,23 @@ func TestWhatTheBooksHaveMissedIsEnteredHoweverLongTheBundlerWasAway(t *testing.
 	if _, err := r.chain.Mine(t.Context(), chain.ReorgDepth+6); err != nil {
 		t.Fatal(err)
 	}
+	// A life between in which the node gives no receipt.
 	r.dir = t.TempDir() // the journal is with the key
+	r.nodeURL = withoutReceipts(t, r.chain.HTTPURL())
+	r.startLife(t, leased)
+	for range 3 {
+		r.mine(t, 1)
+		eventually(t, "the bundle sender sees the head", func() error {
+			report, _ := r.pool.Health(t.Context())
+			health, ok := report.(node.Health)
+			if !ok || len(health.Senders) != 1 || health.Senders[0].Head < r.chain.Head().Number.Uint64() {
+				return fmt.Errorf("have %+v", report)
+			}
+			return nil
+		})
+	}
+	r.stop()
+	r.dir, r.nodeURL = t.TempDir(), ""
 	r.startLife(t, leased)
 	r.mine(t, 1)
 	have := booked("the bundle is in the books of the next life")

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -197,6 +198,8 @@ type roles struct {
 	stop   func() // ends the pool
 	dir    string
 
+	nodeURL string // of the chain's node for what is started next; empty: its own
+
 	builders []*node.Node
 }
 
@@ -278,7 +281,7 @@ func (r *roles) attended(t *testing.T, keys int) {
 // run runs a node until the test's end, or until it is ended.
 func (r *roles) run(t *testing.T, config node.Config) (*node.Node, func()) {
 	t.Helper()
-	client := dial(t, r.chain.HTTPURL())
+	client := dial(t, cmp.Or(r.nodeURL, r.chain.HTTPURL()))
 	made, err := node.New(config, client, dial(t, r.chain.WSURL()), txsender.NewRaw(client), func(event.Event) {}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

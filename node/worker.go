@@ -141,7 +141,7 @@ func (w *worker) resume(ctx context.Context) error {
 	w.status.Lock()
 	w.status.Status, w.status.recent = w.machine.Status(), resumed.Recent
 	w.status.Unlock()
-	w.resumed, w.unbooked = w.carries(), w.machine.Settled() // the machine forgets old ones at the first head
+	w.resumed, w.unbooked = w.carries(), w.machine.Settled()
 	for id, tx := range resumed.Signed {
 		w.sent[id] = signedTx{tx: tx, route: w.node.routeNamed(resumed.Routes[id])}
 	}
@@ -333,6 +333,7 @@ func (w *worker) onHead(ctx context.Context, update chain.Update) {
 		}
 		head.Observation = observation
 	}
+	head.Keep = w.gap || len(w.unbooked) > 0
 	w.step(ctx, head)
 	w.lookForForeign(ctx)
 	w.recount(ctx, head.Hash)

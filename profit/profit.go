@@ -174,9 +174,18 @@ func NewBooks(capacity int) *Books {
 	return &Books{capacity: max(capacity, 1), accounts: make(map[account]*Sum)}
 }
 
-// Load fills empty books with what was kept: entries, oldest first, and the accounts they and older ones are in.
+// Load fills empty books with what was kept: entries, oldest first, and the accounts they and older ones are in. Of a transaction that
+// stands there twice the last entry counts: before it was struck in one block it was entered in another.
 func (b *Books) Load(entries []Entry, accounts []Account) {
-	b.entries = slices.Clone(entries[max(0, len(entries)-b.capacity):])
+	known := make(map[common.Hash]bool, len(entries))
+	b.entries = b.entries[:0]
+	for _, e := range slices.Backward(entries) {
+		if len(b.entries) < b.capacity && !known[e.Transaction] {
+			b.entries = append(b.entries, e)
+		}
+		known[e.Transaction] = true
+	}
+	slices.Reverse(b.entries)
 	for _, a := range accounts {
 		b.accounts[account{a.Day, a.Signer}] = new(a.Sum)
 	}

@@ -84,6 +84,24 @@ func TestATransactionCountsInItsLastBlock(t *testing.T) {
 	}
 }
 
+// A store may have what was entered in a block and, before it was struck there, in another.
+func TestATransactionThatWasKeptTwiceCountsOnce(t *testing.T) {
+	before, again := profit.NewBooks(10), profit.NewBooks(10)
+	old := entry(1, 1, 7, profit.Bundle, 100, 60)
+	moved := old
+	moved.Block, moved.BlockHash = 9, common.Hash{9}
+	accounts := before.Add(moved)
+	again.Load([]profit.Entry{old, moved}, accounts)
+	if !again.Has(moved.Transaction, moved.BlockHash) {
+		t.Error("the transaction is not in its last block")
+	}
+	again.Remove(moved.Transaction)
+	again.Add(moved)
+	if r := again.Report(profit.Query{Bundles: 10}); r.Total.Profit().Cmp(big.NewInt(40)) != 0 || len(r.Entries) != 1 {
+		t.Errorf("have %v wei of %d transactions, want 40 of one", r.Total.Profit(), len(r.Entries))
+	}
+}
+
 // TestSumsAreThoseOfTheEntriesLeft compares with entries that are simply listed, over additions, reorgs and restarts.
 func TestSumsAreThoseOfTheEntriesLeft(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
