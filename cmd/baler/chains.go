@@ -46,8 +46,7 @@ func runChains(ctx context.Context, args, names []string, c console) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, run := range runs {
 		group.Go(func() error {
-			run.parsed.BindTo(ctx, (*context.Context)(nil))
-			if err := run.parsed.Run(run.parsed, run.out); err != nil {
+			if err := runCommand(ctx, run.parsed, run.out); err != nil {
 				return fmt.Errorf("chain %s: %w", run.name, err)
 			}
 			if ctx.Err() == nil {
@@ -76,7 +75,9 @@ func readChain(args []string, name string, c console) (chainRun, error) {
 	if run.parsed, err = parser.Parse(hyphenate(args)); err != nil {
 		return run, err
 	}
-	return run, checkContradictions(settingsOf(run.parsed))
+	settings := settingsOf(run.parsed)
+	run.out.now = inEffectOf(settings)
+	return run, checkContradictions(settings)
 }
 
 // apart refuses what two chains cannot share.

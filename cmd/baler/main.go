@@ -69,6 +69,7 @@ type console struct {
 	environ  []string          // looked through for settings that there are not
 
 	args  []string       // the command line, to be read again at a SIGHUP; nil: never
+	now   []inEffect     // what it says
 	level *slog.LevelVar // of the log; nil: it does not change
 }
 
@@ -123,12 +124,23 @@ func run(ctx context.Context, args []string, c console) int {
 	default:
 		c.chain = chosenSection(parsed)
 		if c.args != nil {
-			c.args = args // of this chain alone
+			c.args, c.now = args, inEffectOf(settingsOf(parsed)) // of this chain alone
 		}
-		parsed.BindTo(ctx, (*context.Context)(nil))
-		err = parsed.Run(parsed, c)
+		err = runCommand(ctx, parsed, c)
 	}
 	return exitCode(err, c)
+}
+
+// runCommand runs the command that was chosen. Kong's way of running one keeps all that it knows of the command line in memory, some
+// megabytes, for as long as the command runs.
+func runCommand(ctx context.Context, parsed *kong.Context, c console) error {
+	if command, ok := parsed.Selected().Target.Addr().Interface().(interface {
+		Run(context.Context, console) error
+	}); ok {
+		return command.Run(ctx, c)
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	return parsed.Run(parsed, c)
 }
 
 func exitCode(err error, c console) int {

@@ -5,8 +5,6 @@ import (
 	"errors"
 
 	"baler/signer"
-
-	"github.com/alecthomas/kong"
 )
 
 // keysGroup is the group of the settings of keys.
@@ -25,7 +23,7 @@ type nodeCommand struct {
 }
 
 // Run runs until the context ends.
-func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
+func (c *nodeCommand) Run(ctx context.Context, out console) error {
 	signals, stopSignals := hangups(out)
 	defer stopSignals()
 	keepHeapSmall(out.environ)
@@ -64,7 +62,7 @@ func (c *nodeCommand) Run(ctx context.Context, parsed *kong.Context, out console
 		if err != nil {
 			return err
 		}
-		b.watchReload(signals, out, parsed, c.reload, keys, log)
+		b.watchReload(signals, out, c.reload, keys, log)
 		log.Info("baler is running", "rpc", b.url, "operators", b.operatorsURL, "node", at.client.Origin(), "senders", len(keys), "entry_points", len(at.entryPoints))
 		return b.wait()
 	}

@@ -20,11 +20,27 @@ import (
 type reloader struct {
 	read    reading
 	args    []string
-	now     []setting // in effect
+	now     []inEffect
 	level   *slog.LevelVar
 	bundler *bundler
 	keys    []common.Address
 	log     *slog.Logger
+}
+
+// inEffect is a setting as the process runs with it.
+type inEffect struct {
+	name      string
+	value     any
+	elsewhere bool // it is compared as something else: the keys
+	reloads   bool // it can be changed without a restart
+}
+
+func inEffectOf(settings []setting) []inEffect {
+	list := make([]inEffect, len(settings))
+	for i, s := range settings {
+		list[i] = inEffect{s.flag.Name, s.flag.Target.Interface(), s.group == keysGroup, s.flag.Tag.Has("reload")}
+	}
+	return list
 }
 
 // reading reads what a command can change without a restart, from settings that were just parsed.
@@ -126,10 +142,11 @@ func (r *reloader) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	next := settingsOf(parsed)
-	if err := checkContradictions(next); err != nil {
+	settings := settingsOf(parsed)
+	if err := checkContradictions(settings); err != nil {
 		return err
 	}
+	next := inEffectOf(settings)
 	found, err := r.read(ctx, &line)
 	if err != nil {
 		return err
@@ -152,15 +169,14 @@ func (r *reloader) reload(ctx context.Context) error {
 }
 
 // compare names the settings that are others now, by whether they can be changed without a restart.
-func (r *reloader) compare(next []setting) (changed, restart []string) {
+func (r *reloader) compare(next []inEffect) (changed, restart []string) {
 	for i, s := range next {
-		if reflect.DeepEqual(s.flag.Target.Interface(), r.now[i].flag.Target.Interface()) || s.group == keysGroup {
-			continue
-		}
-		if s.flag.Tag.Has("reload") {
-			changed = append(changed, s.flag.Name)
-		} else {
-			restart = append(restart, s.flag.Name)
+		switch {
+		case s.elsewhere || reflect.DeepEqual(s.value, r.now[i].value):
+		case s.reloads:
+			changed = append(changed, s.name)
+		default:
+			restart = append(restart, s.name)
 		}
 	}
 	return changed, restart
@@ -175,11 +191,11 @@ func addressesOf(keys []signer.Signer) []common.Address {
 }
 
 // watchReload runs a reloader as long as the bundler runs.
-func (b *bundler) watchReload(signals chan os.Signal, out console, parsed *kong.Context, read reading, keys []signer.Signer, log *slog.Logger) {
+func (b *bundler) watchReload(signals chan os.Signal, out console, read reading, keys []signer.Signer, log *slog.Logger) {
 	if out.args == nil {
 		return
 	}
-	r := &reloader{read: read, args: out.args, now: settingsOf(parsed), level: out.level, bundler: b, keys: addressesOf(keys), log: log}
+	r := &reloader{read: read, args: out.args, now: out.now, level: out.level, bundler: b, keys: addressesOf(keys), log: log}
 	b.group.Go(owned(b.ctx, "settings", func(ctx context.Context) error {
 		r.watch(ctx, signals)
 		return nil

@@ -14,7 +14,6 @@ import (
 	"baler/signer"
 	"baler/store"
 
-	"github.com/alecthomas/kong"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -157,7 +156,7 @@ func (c *poolCommand) server(log *slog.Logger) (*remote.Server, error) {
 }
 
 // Run runs until the context ends.
-func (c *poolCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
+func (c *poolCommand) Run(ctx context.Context, out console) error {
 	signals, stopSignals := hangups(out)
 	defer stopSignals()
 	s, leases, err := c.whole()
@@ -198,7 +197,7 @@ func (c *poolCommand) Run(ctx context.Context, parsed *kong.Context, out console
 		if err != nil {
 			return err
 		}
-		b.watchReload(signals, out, parsed, c.reload, nil, log)
+		b.watchReload(signals, out, c.reload, nil, log)
 		served.Lead(b.pipeline.BuilderPool(), b.pipeline.EdgePool())
 		defer served.Rest()
 		log.Info("baler is running", "role", "pool", "listen", listener.Addr().String(), "operators", b.operatorsURL, "node", at.client.Origin())
@@ -231,12 +230,12 @@ func (c *rpcCommand) whole() (bundlerSettings, error) {
 }
 
 // Run runs until the context ends.
-func (c *rpcCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
+func (c *rpcCommand) Run(ctx context.Context, out console) error {
 	s, err := c.whole()
 	if err != nil {
 		return err
 	}
-	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, c.RPC.probes, parsed, out, func(_ *reached, client *remote.Client, _ *slog.Logger) (part, error) {
+	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, c.RPC.probes, out, func(_ *reached, client *remote.Client, _ *slog.Logger) (part, error) {
 		return part{name: "rpc", read: c.reload, keep: kept{role: role{client: client, edge: true}}}, nil
 	})
 }
@@ -252,7 +251,7 @@ type part struct {
 
 // run runs a process that uses the pool of another one, until the context ends.
 func (s poolURLs) run(ctx context.Context, settings bundlerSettings, at nodeSettings, eps entryPointSettings, probes probesAt,
-	parsed *kong.Context, out console,
+	out console,
 	make func(*reached, *remote.Client, *slog.Logger) (part, error),
 ) error {
 	signals, stopSignals := hangups(out)
@@ -278,7 +277,7 @@ func (s poolURLs) run(ctx context.Context, settings bundlerSettings, at nodeSett
 		if err != nil {
 			return err
 		}
-		b.watchReload(signals, out, parsed, p.read, p.keys, log)
+		b.watchReload(signals, out, p.read, p.keys, log)
 		log.Info("baler is running", "role", p.name, "rpc", b.url, "operators", b.operatorsURL, "node", r.client.Origin(), "senders", len(p.keys))
 		return b.wait()
 	}()
@@ -322,7 +321,7 @@ func (c *builderCommand) whole() (bundlerSettings, error) {
 }
 
 // Run runs until the context ends.
-func (c *builderCommand) Run(ctx context.Context, parsed *kong.Context, out console) error {
+func (c *builderCommand) Run(ctx context.Context, out console) error {
 	s, err := c.whole()
 	if err != nil {
 		return err
@@ -343,7 +342,7 @@ func (c *builderCommand) Run(ctx context.Context, parsed *kong.Context, out cons
 	if shared != nil {
 		defer func() { _ = shared.Close() }()
 	}
-	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, c.Admin.server, parsed, out, func(r *reached, client *remote.Client, log *slog.Logger) (part, error) {
+	return c.run(ctx, s, c.nodeSettings, c.entryPointSettings, c.Admin.server, out, func(r *reached, client *remote.Client, log *slog.Logger) (part, error) {
 		p := part{name: "builder", read: c.reload, keys: keys, funds: funds, keep: kept{role: role{mute: true, client: client}, most: s.Senders.NumSigners}}
 		if shared != nil {
 			p.keep.keys = leases.holder(ctx, shared, r.meta, log)
