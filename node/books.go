@@ -93,7 +93,7 @@ type settledTx struct {
 func (w *worker) settled(id bundlesender.AttemptID, kind bundlesender.Kind, operations int, gasLimit uint64) settledTx {
 	tx := settledTx{kind: kind, operations: operations, gasLimit: gasLimit}
 	if signed, ok := w.sent[id]; ok {
-		tx.expected, tx.gasLimit = signed.expected, signed.tx.Gas()
+		tx.expected, tx.gasLimit = signed.expected, signed.gas
 	}
 	return tx
 }

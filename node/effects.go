@@ -430,21 +430,44 @@ func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 	if mined, struck := w.node.strike(e.Hash); struck {
 		unmined := event.BundleUnmined{Signer: mined.Signer, Tx: e.Hash, Block: mined.Block}
 		if signed, known := w.sent[e.Attempt]; known {
-			unmined.Nonce = new(signed.tx.Nonce())
+			unmined.Nonce = new(signed.nonce)
 		}
 		w.node.sink(unmined)
 	}
 	w.ask(ctx, errand{what: "claiming the operations of a transaction that a reorg un-mined", run: func(ctx context.Context) error {
 		return w.node.port.Revive(ctx, w.builder, e.Hash, e.Operations, until)
 	}})
+	w.unshelve(e.Attempt)
 	w.relayAgain(ctx, e.Attempt)
+}
+
+// shelve leaves a mined transaction to the journal, if there is one: it is needed again after a reorg alone, and there are as many as a
+// reorg may take back, of up to 128 KiB each.
+func (w *worker) shelve(id bundlesender.AttemptID) {
+	if signed, ok := w.sent[id]; ok && w.journal != nil {
+		signed.tx = nil
+		w.sent[id] = signed
+	}
+}
+
+// unshelve takes a transaction back into memory.
+func (w *worker) unshelve(id bundlesender.AttemptID) {
+	signed, ok := w.sent[id]
+	if !ok || signed.tx != nil {
+		return
+	}
+	var err error
+	if signed.tx, err = w.journal.Transaction(id); err != nil {
+		w.node.log.Error("a signed transaction could not be read back; it is not relayed again", "signer", w.builder, "err", err)
+	}
+	w.sent[id] = signed
 }
 
 // relayAgain sends the same signed bytes once more, if no operation in them may be in another sender's transaction. Whatever the answer is,
 // the transaction stays tracked.
 func (w *worker) relayAgain(ctx context.Context, id bundlesender.AttemptID) {
 	signed, ok := w.sent[id]
-	if !ok || !w.holds() || !w.machine.Keeps(id) {
+	if !ok || signed.tx == nil || !w.holds() || !w.machine.Keeps(id) {
 		return
 	}
 	answer := txsender.Send(ctx, signed.route.sender, signed.tx, signed.hints)
@@ -473,6 +496,7 @@ func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	if signed, ok := w.sent[e.Attempt]; ok && receipt.Status == types.ReceiptStatusFailed && len(e.Operations) > 0 {
 		w.onRevert(ctx, e, receipt, signed.tx)
 	}
+	w.shelve(e.Attempt)
 }
 
 // errNoSender is the answer to a manual call when no bundle sender is left.

@@ -10,6 +10,7 @@ import (
 	"baler/profit"
 	balerrpc "baler/rpc"
 	"baler/signer"
+	"baler/store"
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
@@ -143,4 +144,53 @@ func TestAfterARestartAReorgLeavesWhatIsInFlightToItsBuilder(t *testing.T) {
 		lines[f.key].lead(nil)
 		f.comesBack(t)
 	})
+}
+
+// A reorg takes a bundle's block back, and the node has forgotten the transaction: the same bytes are sent again, from the journal where
+// there is one.
+func TestATransactionThatAReorgLosesIsSentAgain(t *testing.T) {
+	t.Parallel()
+	for _, kept := range []string{"in memory alone", "with a store"} {
+		t.Run(kept, func(t *testing.T) {
+			t.Parallel()
+			s := startStack(t, func(c *node.Config) {
+				if kept == "in memory alone" {
+					return
+				}
+				var err error
+				if c.Store, err = store.Open(t.TempDir(), store.Meta{ChainID: c.ChainID}, store.Options{}); err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { // the node has ended by then
+					if err := c.Store.Close(); err != nil {
+						t.Errorf("store: %v", err)
+					}
+				})
+			})
+			a := s.account(t, userop.V07, true)
+			s.mine(t, 1)
+			hash := a.send(t, a.op(t))
+			bundle, parent := s.sendBundle(t), s.chain.Head().Number.Uint64()
+			s.mine(t, 1)
+			s.becomes(t, hash, "included", "included")
+			if err := s.chain.Reorg(t.Context(), parent); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.chain.Drop(bundle); err != nil {
+				t.Fatal(err)
+			}
+			s.mine(t, 2)
+			eventually(t, "the node has the transaction again", func() error {
+				if !s.chain.InPool(bundle) {
+					return errors.New("not yet")
+				}
+				return nil
+			})
+			s.mine(t, 1)
+			if receipt, err := s.eth.TransactionReceipt(t.Context(), bundle); err != nil || receipt.Status != types.ReceiptStatusSuccessful {
+				t.Errorf("have %+v, %v, want the same transaction mined", receipt, err)
+			}
+			s.becomes(t, hash, "included", "included")
+		})
+	}
 }

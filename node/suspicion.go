@@ -140,7 +140,7 @@ func (n *Node) forgetSuspects(ctx context.Context) error {
 // learn takes note of what rivals took of a bundle's operations, once for each bundle.
 func (w *worker) learn(id bundlesender.AttemptID, operations []common.Hash, mined common.Hash) {
 	signed, ok := w.sent[id]
-	if !ok || signed.learnt || signed.tx.To() == nil {
+	if !ok || signed.learnt || signed.tx == nil || signed.tx.To() == nil {
 		return
 	}
 	ep, served := w.node.entryPoint(*signed.tx.To())

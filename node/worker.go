@@ -84,7 +84,9 @@ type message struct {
 
 // signedTx is a transaction as it was sent, and the hints it was sent with.
 type signedTx struct {
-	tx    *types.Transaction
+	tx    *types.Transaction // nil: it is mined, and the journal has it for as long as a reorg may bring it back
+	nonce uint64
+	gas   uint64 // limit
 	hints txsender.Hints
 	route route
 
@@ -143,7 +145,10 @@ func (w *worker) resume(ctx context.Context) error {
 	w.status.Unlock()
 	w.resumed, w.unbooked = w.carries(), w.machine.Settled()
 	for id, tx := range resumed.Signed {
-		w.sent[id] = signedTx{tx: tx, route: w.node.routeNamed(resumed.Routes[id])}
+		w.sent[id] = signedTx{tx: tx, nonce: tx.Nonce(), gas: tx.Gas(), route: w.node.routeNamed(resumed.Routes[id])}
+	}
+	for _, mined := range w.unbooked {
+		w.shelve(mined.ID)
 	}
 	if live := len(w.machine.Watch()); !resumed.Fresh && live > 0 {
 		w.node.log.Info("resuming live transactions from the journal", "signer", w.builder, "transactions", live, "state", w.machine.State())
@@ -235,6 +240,7 @@ func (w *worker) handle(ctx context.Context, m message) {
 	case bundlesender.NothingToSend:
 		w.endProposal(e.Seq)
 	case bundlesender.Signed:
+		m.signed.nonce, m.signed.gas = m.signed.tx.Nonce(), m.signed.tx.Gas()
 		w.sent[e.Attempt] = m.signed
 	case bundlesender.Submitted:
 		if signed, ok := w.sent[e.Attempt]; ok && m.unclear {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -152,6 +153,26 @@ func (j *Journal) signed() ([]signedAttempt, error) {
 		list = append(list, s)
 	}
 	return list, nil
+}
+
+// Transaction reads an attempt's signed transaction. It is there from [Journal.Signed] until the machine forgets the attempt.
+//
+// Errors: ErrDamaged, also if it is not there.
+func (j *Journal) Transaction(id bundlesender.AttemptID) (tx *types.Transaction, err error) {
+	var s signedAttempt
+	err = j.store.db.View(func(tx transaction) error {
+		p := pair{key: number(uint64(id))}
+		if bucket := j.bucket(bucketSigned)(tx); bucket != nil {
+			p.value = bytes.Clone(bucket.Get(p.key))
+		}
+		var err error
+		s, err = readSigned(p)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("journal of %s: signed transaction of attempt %d: %w", j.key, id, err)
+	}
+	return s.tx, nil
 }
 
 func readSigned(p pair) (signedAttempt, error) {

@@ -260,6 +260,12 @@ func TestWhatAKeyHasInFlightCanBeLookedAt(t *testing.T) {
 	if err := j.Signed(t.Context(), bundlesender.Attempt{ID: 1, Operations: []common.Hash{want}}, someTransaction(1, 0, gas.Fees{}), ""); err != nil {
 		t.Fatal(err)
 	}
+	if tx, err := j.Transaction(1); err != nil || tx.Hash() != someTransaction(1, 0, gas.Fees{}).Hash() {
+		t.Errorf("have transaction %v, %v, want the one that was signed", tx, err)
+	}
+	if tx, err := j.Transaction(2); tx != nil || !errors.Is(err, ErrDamaged) {
+		t.Errorf("have transaction %v, %v, want ErrDamaged: nothing was signed for attempt 2", tx, err)
+	}
 	pairs := make(map[string]string)
 	for key, value := range table.pairs {
 		pairs[key] = string(value)
