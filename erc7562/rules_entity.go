@@ -2,6 +2,7 @@ package erc7562
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/holiman/uint256"
@@ -43,23 +44,23 @@ func erep050(j *judgement) {
 // CodeUnchanged is COD-010: between the first and the second validation the code hash of no address visited may
 // change. Addresses that only one of the two visited are not compared. It returns nil, or the verdict on the lowest
 // address that changed.
-func CodeUnchanged(s *Subject, first, second map[common.Address]common.Hash) *Verdict {
-	var changed *common.Address
-	for addr, hash := range first {
-		if now, visited := second[addr]; visited && now != hash && (changed == nil || addr.Cmp(*changed) < 0) {
-			changed = &addr
-		}
-	}
-	if changed == nil {
+func CodeUnchanged(s *Subject, first, second CodeHashes) *Verdict {
+	at := slices.IndexFunc(first, func(before CodeHash) bool {
+		now, visited := second.Of(before.Account)
+		return visited && now != before.Hash
+	})
+	if at < 0 {
 		return nil
 	}
-	v := &Verdict{Rule: "COD-010", Entity: Sender, Address: s.Sender.Address, Contract: *changed}
+	changed, before := first[at].Account, first[at].Hash
+	now, _ := second.Of(changed)
+	v := &Verdict{Rule: "COD-010", Entity: Sender, Address: s.Sender.Address, Contract: changed}
 	for _, e := range [...]Entity{Factory, Paymaster, Aggregator} {
-		if p := s.party(e); p.is(*changed) {
+		if p := s.party(e); p.is(changed) {
 			v.Entity, v.Address, v.Contract = e, p.Address, common.Address{}
 		}
 	}
-	v.Detail = fmt.Sprintf("the code of %s changed since the first validation: have hash %s, want %s", changed, second[*changed], first[*changed])
+	v.Detail = fmt.Sprintf("the code of %s changed since the first validation: have hash %s, want %s", changed, now, before)
 	return v
 }
 

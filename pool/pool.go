@@ -62,7 +62,7 @@ type Operation struct {
 
 	// CodeHashes are those of all code that the first validation visited: the second refuses an operation whose entities
 	// have changed theirs (COD-010).
-	CodeHashes map[common.Address]common.Hash
+	CodeHashes erc7562.CodeHashes
 
 	AddedBlock uint64 // number of the head it was validated at
 	AddedTime  uint64 // timestamp of that head, unix seconds

@@ -111,6 +111,8 @@ func drawClosed(t *rapid.T, v reflect.Value) bool {
 		return one(pool.Reason(rapid.IntRange(int(pool.Mined), int(pool.Cleared)).Draw(t, "reason")))
 	case erc7562.Entity:
 		return one(erc7562.Entity(rapid.IntRange(0, int(erc7562.Aggregator)).Draw(t, "entity")))
+	case erc7562.CodeHashes: // no account twice
+		return one(erc7562.CodeHashes{{Account: common.Address{rapid.Byte().Draw(t, "account")}, Hash: common.Hash{rapid.Byte().Draw(t, "hash")}}})
 	case userop.Version:
 		return one(rapid.SampledFrom(userop.Versions()).Draw(t, "version"))
 	case json.RawMessage:

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"baler/entrypoint"
+	"baler/erc7562"
 	"baler/event"
 	"baler/node"
 	"baler/pool"
@@ -273,7 +274,7 @@ func pooled(n int, calldata int) *pool.Operation {
 	}
 	return &pool.Operation{
 		Op: op, Hash: common.BigToHash(big.NewInt(int64(n) + 1)), EntryPoint: entrypoint.Canonical(userop.V07), Prefund: *uint256.NewInt(7),
-		CodeHashes: map[common.Address]common.Hash{{1}: {2}}, AddedBlock: 100,
+		CodeHashes: erc7562.CodeHashes{{Account: common.Address{1}, Hash: common.Hash{2}}}, AddedBlock: 100,
 	}
 }
 

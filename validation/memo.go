@@ -243,8 +243,8 @@ func (v *Validator) holds(e *memory, at *nextBlock, op *userop.UserOperation, op
 		return false
 	}
 	if opts.First != nil {
-		for addr, hash := range e.result.CodeHashes {
-			if first, visited := opts.First.CodeHashes[addr]; visited && first != hash {
+		for _, now := range e.result.CodeHashes {
+			if first, visited := opts.First.CodeHashes.Of(now.Account); visited && first != now.Hash {
 				return false
 			}
 		}

@@ -3,11 +3,11 @@ package validation_test
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 
 	"baler/entrypoint"
+	"baler/erc7562"
 	"baler/evm"
 	"baler/rejection"
 	"baler/userop"
@@ -65,8 +65,8 @@ func TestMemoAndTheBlock(t *testing.T) {
 	}
 
 	changed := *first
-	changed.CodeHashes = maps.Clone(first.CodeHashes)
-	changed.CodeHashes[op.Sender] = common.Hash{1}
+	changed.CodeHashes = slices.Clone(first.CodeHashes)
+	changed.CodeHashes[slices.IndexFunc(changed.CodeHashes, func(h erc7562.CodeHash) bool { return h.Account == op.Sender })].Hash = common.Hash{1}
 	if err := hits(validation.Options{First: first}, "same code as at first", 0); err != nil { // the last run had another coinbase
 		t.Error(err)
 	}

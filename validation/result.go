@@ -55,7 +55,7 @@ type Result struct {
 	// associated with the account or a staked entity (ERC-7562, STO-041).
 	AssociatedStorageIn []common.Address
 	// CodeHashes are those of all code that validation visited, before it (COD-010).
-	CodeHashes map[common.Address]common.Hash
+	CodeHashes erc7562.CodeHashes
 	// Verdicts are the rules of ERC-7562 that validation broke; there are some only with Config.Unsafe.
 	Verdicts []*erc7562.Verdict
 	// Environment says that validation depended on something that is not in the read set: on its block (opcodes of

@@ -126,12 +126,12 @@ func (v *Validator) party(info *StakeInfo, code []byte) erc7562.Party {
 
 // codeHashes returns the code hashes of the accounts read. An account without code, delegation included, has the hash of
 // no bytes; one that does not exist has it too, so that a deployment in between is a change.
-func codeHashes(reads *evm.ReadSet) map[common.Address]common.Hash {
-	hashes := make(map[common.Address]common.Hash, len(reads.Accounts))
+func codeHashes(reads *evm.ReadSet) erc7562.CodeHashes {
+	hashes := make([]erc7562.CodeHash, 0, len(reads.Accounts))
 	for addr, account := range reads.Accounts {
-		hashes[addr] = account.CodeHash
+		hashes = append(hashes, erc7562.CodeHash{Account: addr, Hash: account.CodeHash})
 	}
-	return hashes
+	return erc7562.CodeHashesOf(hashes)
 }
 
 // refuseVerdicts refuses an operation for the first of its broken rules: with -32505 if it is one that a stake would

@@ -223,7 +223,7 @@ func TestCodeChangedSinceFirstValidation(t *testing.T) {
 	} {
 		t.Run("COD-010/"+visited.name+" breaks", func(t *testing.T) {
 			before := *first
-			before.CodeHashes = map[common.Address]common.Hash{nowhere: {1}, visited.address: {2}}
+			before.CodeHashes = erc7562.CodeHashesOf([]erc7562.CodeHash{{Account: nowhere, Hash: common.Hash{1}}, {Account: visited.address, Hash: common.Hash{2}}})
 			_, err := w.v.Validate(t.Context(), w.head(), ep, op, validation.Options{First: &before})
 			refused := refusedAs(t, err, rejection.OpcodeViolation, "COD-010: the code of "+visited.address.Hex())
 			if refused.Entity != visited.entity || refused.Data.Rule != "COD-010" {
