@@ -13,9 +13,9 @@ func TestTheHeapIsKeptSmallUnlessTheEnvironmentSays(t *testing.T) {
 	}
 }
 
-func TestASmallHeapMayGrowByMegabytesAndALargeOneByHalf(t *testing.T) {
+func TestASmallHeapMayGrowByMegabytesAndALargeOneByAQuarter(t *testing.T) {
 	t.Parallel()
-	for alive, want := range map[uint64]uint64{0: 1200, 1 << 20: 1200, 12 << 20: 100, 24 << 20: 50, 1 << 30: heapGrowth} {
+	for alive, want := range map[uint64]uint64{0: 1200, 1 << 20: 1200, 12 << 20: 100, 24 << 20: 50, 48 << 20: 25, 1 << 30: heapGrowth} {
 		if have := growth(alive); have != want {
 			t.Errorf("%d bytes alive: have %d %%, want %d", alive, have, want)
 		}
