@@ -32,8 +32,12 @@ func (w *worker) do(ctx context.Context, effect bundlesender.Effect) {
 		}
 	case bundlesender.Submit:
 		bundle, waiting := w.bundles[e.Seq], w.machine.Watch()
-		by := w.routeFor(bundle)
-		w.task(func() { w.submit(ctx, e, bundle, by, waiting) })
+		by, journaled := w.routeFor(bundle), w.journaled
+		w.journaled = nil
+		w.task(func() {
+			defer journaled()
+			w.submit(ctx, e, bundle, by, waiting, journaled)
+		})
 	case bundlesender.Cancel:
 		soft, hard := w.cancellation(e)
 		w.task(func() {
@@ -84,10 +88,20 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 	ctx, cancel := context.WithCancel(ctx)
 	w.aborts[e.Seq] = cancel
 	carries, live := w.carries(), w.machine.Held()
+	journaled := w.node.config.Store.Expect() // the bundle
 	w.task(func() {
+		ready := false
+		defer func() {
+			if !ready {
+				journaled()
+			}
+		}()
 		head := w.node.head.Load()
 		w.market.begin(!e.Floor.IsZero(), carries, live, head.number()+claimBlocks)
-		proposal, err := w.proposal(ctx, e, head)
+		proposal, chosen, err := w.proposal(ctx, e, head)
+		if chosen != nil {
+			defer chosen() // when the bundle is on its way
+		}
 		if err != nil {
 			if ctx.Err() == nil {
 				w.node.log.Warn("proposing a bundle failed", "signer", w.builder, "err", err)
@@ -110,7 +124,8 @@ func (w *worker) propose(ctx context.Context, e bundlesender.Propose) {
 		}
 		w.node.sink(proposedBy(w.key.Address(), proposal.Bundle))
 		w.node.config.Boundary("bundle proposed")
-		w.inbox.post(message{bundle: proposal.Bundle, event: bundlesender.BundleReady{
+		ready = true
+		w.inbox.post(message{bundle: proposal.Bundle, journaled: journaled, event: bundlesender.BundleReady{
 			Seq: e.Seq, Fees: proposal.Bundle.Fees, GasLimit: proposal.Bundle.GasLimit,
 			Operations: proposal.Bundle.Hashes(), Claimed: append(unsure, proposal.Bundle.Hashes()...),
 		}})
@@ -139,28 +154,29 @@ func (w *worker) remove(ctx context.Context, removals []proposer.Removal, head c
 	return hashes
 }
 
-// proposal builds a bundle on the current head. With an empty pool it asks the node for nothing.
-func (w *worker) proposal(ctx context.Context, e bundlesender.Propose, head *head) (*proposer.Proposal, error) {
+// proposal builds a bundle on the current head. With an empty pool it asks the node for nothing. chosen keeps what the bundle was chosen
+// from, for replaying it under another policy; nil: there is nothing to keep.
+func (w *worker) proposal(ctx context.Context, e bundlesender.Propose, head *head) (p *proposer.Proposal, chosen func(), err error) {
 	if err := w.settleErrands(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	waiting, err := w.market.EntryPoints(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(waiting) == 0 {
-		return &proposer.Proposal{Reason: proposer.NoOperations}, nil
+		return &proposer.Proposal{Reason: proposer.NoOperations}, nil, nil
 	}
 	priority, err := head.priorityFee(ctx, w.node)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	balance, err := w.node.balance(ctx, head, w.key.Address())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	w.node.sink(event.BalanceSeen{Signer: w.key.Address(), Balance: balance, Block: head.number()})
-	proposal, err := w.proposer.Propose(ctx, proposer.Request{
+	p, err = w.proposer.Propose(ctx, proposer.Request{
 		Builder: w.builder, Head: head.header, BaseFee: head.baseFee, Priority: priority, Floor: e.Floor,
 		Beneficiary: w.beneficiary(), Balance: balance, ClaimUntil: head.number() + claimBlocks, Exclude: e.Exclude,
 		GasCap:   w.node.gasCap(head),
@@ -168,17 +184,17 @@ func (w *worker) proposal(ctx context.Context, e bundlesender.Propose, head *hea
 		Deferred: w.node.suspicion.deferred(head.number()), Apart: w.node.suspicion.apart(head.number()), MaxOps: w.node.suspicion.limit(w.builder), Cut: w.node.suspicion.cut,
 	})
 	if err == nil && e.Floor.IsZero() { // a replacement's fees are not the policy's
-		w.remember(head, priority, proposal.Considered)
+		chosen = func() { w.remember(head, priority, p.Considered) }
 	}
-	return proposal, err
+	return p, chosen, err
 }
 
-// remember keeps what a proposal had to choose from, for replaying it under another policy.
+// remember keeps what a proposal had to choose from.
 func (w *worker) remember(head *head, priority uint256.Int, considered []*pool.Operation) {
 	for _, ep := range w.node.config.EntryPoints {
 		m := proposer.MomentOf(head.number(), ep.Address, head.baseFee, priority, w.node.policy(), considered)
 		if len(m.Candidates) > 0 {
-			w.node.enqueue(store.PutMoment(w.key.Address(), m))
+			w.node.enqueueBy(w.node.config.Store.EnqueueLater, store.PutMoment(w.key.Address(), m))
 		}
 	}
 }
@@ -237,7 +253,7 @@ func (w *worker) beneficiary() common.Address {
 }
 
 // submit signs the bundle and relays it. The machine hears of the signed transaction before the relay does.
-func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *proposer.Bundle, by route, waiting []bundlesender.Attempt) {
+func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *proposer.Bundle, by route, waiting []bundlesender.Attempt, journaled func()) {
 	outcome := bundlesender.Submitted{Attempt: e.Attempt.ID, Outcome: bundlesender.NotSent}
 	if bundle == nil || !w.holds() {
 		w.post(outcome)
@@ -260,6 +276,7 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		w.post(outcome)
 		return
 	}
+	journaled()
 	w.node.config.Boundary("bundle journaled")
 	if !w.holds() || !claimed() { // the next holder has it in the journal, and knows that it may have left
 		w.post(outcome)

@@ -32,7 +32,16 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 	defer reading.Wait()
 	mined, err := n.takeIn(ctx, update, &reading)
 	n.announce(mined)
+	n.doubt(ctx)
 	return err
+}
+
+// doubt reads the nonces of some of the lanes that have waited long: providers withhold logs.
+func (n *Node) doubt(ctx context.Context) {
+	moves, at := n.moves.Load(), n.head.Load()
+	if at != nil {
+		n.reconcile(ctx, at, n.doubtful(at), func() bool { return n.still(moves) })
+	}
 }
 
 // takeIn is onUpdate up to what is told. It returns what was mined. What it begins and need not wait for is in the group.
@@ -61,7 +70,6 @@ func (n *Node) takeIn(ctx context.Context, update chain.Update, reading *sync.Wa
 		ahead.Go(func() { n.askAhead(ctx, next) })
 		reading.Go(func() { n.prepareAhead(ctx, next) })
 		logs, err := n.operationLogs(ctx, update.Head)
-		ahead.Wait()
 		if ctx.Err() != nil {
 			return mined, nil // the end, not the node's failure
 		}
@@ -70,7 +78,10 @@ func (n *Node) takeIn(ctx context.Context, update chain.Update, reading *sync.Wa
 			update.Gap = true
 		}
 		mined = n.settleLogs(logs)
-		n.reconcile(ctx, next, n.doubtful(next, update.Gap || n.withheld(update.Head, logs)), func() bool { return true })
+		if update.Gap || n.withheld(update.Head, logs) {
+			n.reconcile(ctx, next, n.lanes(), func() bool { return true })
+		}
+		ahead.Wait()
 	}
 	n.head.Store(next)
 	n.books.seen(update.Head)

@@ -60,6 +60,9 @@ func (w *worker) answerRest(ctx context.Context) {
 		case m.event != nil && w.lost: // what came of the last effects
 			w.step(ctx, m.event)
 		}
+		if m.journaled != nil {
+			m.journaled()
+		}
 	}
 	for _, call := range w.calls {
 		call <- manualAnswer{err: bundlesender.ErrStopped}

@@ -2,21 +2,17 @@ package node_test
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"baler/entrypoint"
 	"baler/event"
 	"baler/userop"
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
-	"github.com/ethereum/go-ethereum/core/types"
-	"github.com/holiman/uint256"
 )
 
 // While a block is taken in, the pool knows that an account's operation is mined and the state that operations are judged by does
@@ -24,41 +20,36 @@ import (
 func TestAnOperationThatComesWhileABlockIsTakenInIsNotRefusedForIt(t *testing.T) {
 	t.Parallel()
 	s := startStack(t)
-	var slot atomic.Pointer[string] // of the nonce that is read while the block is taken in
-	reading, goOn, refused := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	var slow atomic.Bool // what is asked for while a block is taken in has no answer
+	reading, waits, refused := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(waits) })
+	defer goOn()
 	var read, judged sync.Once
-	slow := &stack{chain: s.chain, eth: s.eth, config: s.config, funds: s.funds, sink: func(e event.Event) {
+	b := &stack{chain: s.chain, eth: s.eth, config: s.config, funds: s.funds, sink: func(e event.Event) {
 		if v, ok := e.(event.OperationValidated); ok && v.Stage == "admission" && v.Result == "refused" {
 			judged.Do(func() { close(refused) })
 		}
 	}}
-	slow.config.Sender.MaxBlocksToWaitForMine = 1000
-	slow.serve(t, dial(t, between(t, s.chain.HTTPURL(), func(body []byte) {
-		if want := slot.Load(); want != nil && bytes.Contains(body, []byte(*want)) {
+	b.serve(t, dial(t, between(t, s.chain.HTTPURL(), func(body []byte) {
+		if slow.Load() && bytes.Contains(body, []byte("eth_feeHistory")) {
 			read.Do(func() {
 				close(reading)
-				<-goOn
+				<-waits
 			})
 		}
 	})), dial(t, s.chain.WSURL()))
-	accounts := slow.accounts(t, userop.V07, 2, true)
-	sends, waits := accounts[0], accounts[1]
-
-	s.chain.Hold(func(*types.Transaction) bool { return true })
+	sends := b.account(t, userop.V07, true)
+	b.mine(t, 1)
 	first := sends.send(t, sends.op(t))
-	slow.sendBundle(t)
-	waits.send(t, waits.op(t))
-	slow.mine(t, 20) // an operation that waits for so long is doubted: its nonce is read with the next block
-	lane := entrypoint.NonceSlot(userop.V07, waits.address, uint256.Int{})
-	slot.Store(new(hex.EncodeToString(lane[:])))
-	s.chain.Release()
+	b.sendBundle(t)
+	slow.Store(true)
 	if _, err := s.chain.Mine(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
-	within(t, reading, "nobody has read the nonce of the operation that waits")
+	within(t, reading, "nobody has asked for fees")
 	eventually(t, "the block's logs are not taken in", func() error {
 		var found *struct{ BlockNumber *hexutil.Uint64 }
-		slow.call(t, &found, "eth_getUserOperationByHash", first)
+		b.call(t, &found, "eth_getUserOperationByHash", first)
 		if found == nil || found.BlockNumber == nil {
 			return errors.New("the first operation is not known to be mined")
 		}
@@ -69,10 +60,10 @@ func TestAnOperationThatComesWhileABlockIsTakenInIsNotRefusedForIt(t *testing.T)
 	op := sends.op(t)
 	go func() {
 		var hash common.Hash
-		sent <- slow.client.CallContext(t.Context(), &hash, "eth_sendUserOperation", op, sends.ep.Address)
+		sent <- b.client.CallContext(t.Context(), &hash, "eth_sendUserOperation", op, sends.ep.Address)
 	}()
 	within(t, refused, "the operation was not judged while the block is taken in")
-	close(goOn)
+	goOn()
 	select {
 	case err := <-sent:
 		if err != nil {

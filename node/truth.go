@@ -32,18 +32,15 @@ func (n *Node) withheld(header *types.Header, logs []types.Log) bool {
 		slices.ContainsFunc(n.entryPointAddresses(), func(a common.Address) bool { return types.BloomLookup(header.Bloom, a) })
 }
 
-// doubtful returns the lanes whose nonces to read: all, or some of those that have waited long, others each time.
-func (n *Node) doubtful(at *head, all bool) (lanes []pool.Lane) {
-	n.pool.look(func(p *pool.Pool) {
-		if all {
-			lanes, _ = p.Lanes(pool.Cursor{}, p.Len())
-			return
-		}
-		lanes, n.doubt = p.Lanes(n.doubt, doubtScan)
-	})
-	if all {
-		return lanes
-	}
+// lanes returns all lanes.
+func (n *Node) lanes() (lanes []pool.Lane) {
+	n.pool.look(func(p *pool.Pool) { lanes, _ = p.Lanes(pool.Cursor{}, p.Len()) })
+	return lanes
+}
+
+// doubtful returns some of the lanes that have waited long, others each time.
+func (n *Node) doubtful(at *head) (lanes []pool.Lane) {
+	n.pool.look(func(p *pool.Pool) { lanes, n.doubtedLast = p.Lanes(n.doubtedLast, doubtScan) })
 	lanes = slices.DeleteFunc(lanes, func(l pool.Lane) bool { return l.Since+doubtBlocks > at.number() })
 	return lanes[:min(len(lanes), doubtLanes)]
 }

@@ -37,21 +37,22 @@ type worker struct {
 	inbox    *mailbox[message]
 	interval *time.Timer // bundle_max_send_interval_millis; nil: off
 
-	tasks   sync.WaitGroup // effects that take time
-	aborts  map[bundlesender.Seq]context.CancelFunc
-	bundles map[bundlesender.Seq]*proposer.Bundle
-	sent    map[bundlesender.AttemptID]signedTx // may be relayed again
-	missed  map[common.Hash]int                 // heads in a row at which the node did not know a transaction
-	mined   map[common.Hash]*chain.Receipt      // until settled
-	calls   map[bundlesender.CallID]chan<- manualAnswer
-	nextID  bundlesender.CallID
-	looked  bool          // for foreign transactions, since something last hinted at them
-	ahead   *observation  // asked for before its head; nil: none
-	gap     bool          // blocks may have left the chain unseen
-	resumed []common.Hash // what the journal told that its transactions hold
-	last    []func()      // what the effects of a step leave to do that none of them waits for
-	failed  error         // the journal takes nothing more
-	lost    bool          // the key is not ours any more
+	tasks     sync.WaitGroup // effects that take time
+	aborts    map[bundlesender.Seq]context.CancelFunc
+	bundles   map[bundlesender.Seq]*proposer.Bundle
+	sent      map[bundlesender.AttemptID]signedTx // may be relayed again
+	missed    map[common.Hash]int                 // heads in a row at which the node did not know a transaction
+	mined     map[common.Hash]*chain.Receipt      // until settled
+	calls     map[bundlesender.CallID]chan<- manualAnswer
+	nextID    bundlesender.CallID
+	looked    bool          // for foreign transactions, since something last hinted at them
+	ahead     *observation  // asked for before its head; nil: none
+	gap       bool          // blocks may have left the chain unseen
+	resumed   []common.Hash // what the journal told that its transactions hold
+	journaled func()        // of the bundle that is being stepped
+	last      []func()      // what the effects of a step leave to do that none of them waits for
+	failed    error         // the journal takes nothing more
+	lost      bool          // the key is not ours any more
 
 	unbooked []bundlesender.Attempt // mined before this process was there, and perhaps not in the books
 	recounts int                    // heads at which receipts of these were asked for
@@ -73,7 +74,10 @@ type worker struct {
 type message struct {
 	event  bundlesender.Event
 	bundle *proposer.Bundle // with BundleReady
-	signed signedTx         // with Signed
+
+	journaled func() // with BundleReady: to be called when the bundle is in the journal, or will not be
+
+	signed signedTx // with Signed
 	head   *chain.Update
 	coming *types.Header // the head that will follow, when the pool has taken its block in
 	call   chan<- manualAnswer
@@ -233,9 +237,13 @@ func (w *worker) handle(ctx context.Context, m message) {
 	switch e := m.event.(type) {
 	case bundlesender.BundleReady:
 		w.endProposal(e.Seq)
-		w.bundles[e.Seq] = m.bundle
+		w.bundles[e.Seq], w.journaled = m.bundle, m.journaled
 		w.step(ctx, e)
 		delete(w.bundles, e.Seq) // Submit has taken it, or it was stale
+		if w.journaled != nil {
+			w.journaled()
+			w.journaled = nil
+		}
 		return
 	case bundlesender.NothingToSend:
 		w.endProposal(e.Seq)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/ethereum/go-ethereum/common"
 )
@@ -22,6 +23,8 @@ const (
 	laterBeside = 4
 	laterAlone  = 16
 	laterShare  = 32 // one of so many that wait, at least
+
+	maxHeldBack = maxQueuedCalls / 4 // calls that are kept waiting for something that is expected
 )
 
 // Write is a change of the store, made by the functions of this package that say what they write.
@@ -130,6 +133,24 @@ func (s *Store) EnqueueLater(ctx context.Context, writes ...Write) error {
 		return s.Commit(ctx, writes...)
 	}
 	return s.hand(waiting{writes: writes, later: true})
+}
+
+// Expect says that something is going to be committed soon, and that somebody waits for it: until met is called, no transaction is begun for
+// what may be overtaken alone, which that commit would have to wait for, unless very much of it waits. met may be called more than once.
+func (s *Store) Expect() (met func()) {
+	if s == nil {
+		return func() {}
+	}
+	s.mu.Lock()
+	s.expected++
+	s.mu.Unlock()
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.expected--; s.expected == 0 && len(s.later) > 0 {
+			s.awaken()
+		}
+	})
 }
 
 func (s *Store) hand(w waiting) error {
@@ -286,6 +307,8 @@ func (s *Store) take(last bool) []waiting {
 		most = 0 // nothing overtakes these
 	case last:
 		most = maxTransactionCalls
+	case n == 0 && s.expected > 0 && len(s.later) < maxHeldBack:
+		most = 0
 	case n > 0:
 		most = max(laterBeside, len(s.later)/laterShare)
 	}

@@ -35,6 +35,53 @@ func TestACommitOvertakesTheHistory(t *testing.T) {
 	}
 }
 
+// What is going to be waited for does not find a transaction of the history under way, unless so much of that waits that it must be written.
+func TestTheHistoryIsHeldBackForWhatIsExpected(t *testing.T) {
+	t.Parallel()
+	s := newStore(&tableEngine{}, Options{})
+	later := func(n int) {
+		t.Helper()
+		for range n {
+			if err := s.EnqueueLater(t.Context(), PutMined(MinedOperation{Hash: common.Hash{1}})); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	later(100)
+	first, second := s.Expect(), s.Expect()
+	if held := s.take(false); len(held) != 0 {
+		t.Errorf("a transaction of %d calls begins while a commit is expected", len(held))
+	}
+	first()
+	first()
+	if held := s.take(false); len(held) != 0 {
+		t.Errorf("a transaction of %d calls begins while another commit is expected", len(held))
+	}
+	if err := s.Enqueue(t.Context(), PutOperation(someOperation(200))); err != nil {
+		t.Fatal(err)
+	}
+	if batch := s.take(false); len(batch) != 1+laterBeside {
+		t.Errorf("the expected transaction has %d calls, want its own and %d of the history", len(batch), laterBeside)
+	}
+	later(maxHeldBack)
+	if batch := s.take(false); len(batch) == 0 {
+		t.Errorf("none of %d calls is written", maxHeldBack)
+	}
+	for len(s.later) >= maxHeldBack {
+		s.take(false)
+	}
+	<-s.awakened
+	second()
+	select {
+	case <-s.awakened:
+	default:
+		t.Error("the committer sleeps when nothing is expected any more")
+	}
+	if batch := s.take(false); len(batch) == 0 {
+		t.Error("nothing is expected, and the history is not written")
+	}
+}
+
 // An operation that comes back after it was mined, or a block that leaves the chain, is written after the history that it contradicts.
 func TestNothingOvertakesTheHistoryOfItsOwnOperation(t *testing.T) {
 	t.Parallel()

@@ -86,6 +86,7 @@ type Store struct {
 	mu         sync.Mutex
 	queue      []waiting // in the order in which they are to become durable
 	later      []waiting // those that the others may overtake
+	expected   int       // commits that are announced; see Expect
 	running    bool
 	ended      bool
 	failed     error
