@@ -10,9 +10,12 @@ import (
 
 // How much the heap may grow from one collection to the next, where GOGC does not say. What is alive is small and what comes in bursts
 // is garbage soon, so memory matters more than the tenth of processor time that collecting four times as often as Go does takes: a quarter
-// of what is alive. With little alive that would be several collections a second, for the sake of a few megabytes.
+// of what is alive. With little alive that would be several collections a second, for the sake of a few megabytes; with very much alive,
+// ten thousand operations that wait, a collection takes long, and bundles wait for the processor: half of it then.
 const (
 	heapGrowth  = 25       // percent of what is alive
+	manyAlive   = 64 << 20 // bytes: more is more in proportion
+	mostGrowth  = 50       // percent
 	leastGrowth = 12 << 20 // bytes
 )
 
@@ -29,7 +32,9 @@ func saysGrowth(environ []string) bool {
 }
 
 // growth is how much the heap may grow with so many bytes alive, in percent of them: GOGC's unit.
-func growth(alive uint64) uint64 { return max(heapGrowth, leastGrowth*100/max(alive, 1<<20)) }
+func growth(alive uint64) uint64 {
+	return max(heapGrowth, min(heapGrowth*alive/manyAlive, mostGrowth), leastGrowth*100/max(alive, 1<<20))
+}
 
 // paceHeap sets the growth for what the last collection found alive. To set it stops the world for a moment: not for a difference that
 // nobody sees.
