@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"reflect"
 	"strings"
 	"syscall"
 
@@ -134,9 +135,10 @@ func run(ctx context.Context, args []string, c console) int {
 // runCommand runs the command that was chosen. Kong's way of running one keeps all that it knows of the command line in memory, some
 // megabytes, for as long as the command runs.
 func runCommand(ctx context.Context, parsed *kong.Context, c console) error {
-	if command, ok := parsed.Selected().Target.Addr().Interface().(interface {
+	type runner interface {
 		Run(context.Context, console) error
-	}); ok {
+	}
+	if command, ok := reflect.TypeAssert[runner](parsed.Selected().Target.Addr()); ok {
 		return command.Run(ctx, c)
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
