@@ -39,7 +39,7 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 // doubt reads the nonces of some of the lanes that have waited long: providers withhold logs.
 func (n *Node) doubt(ctx context.Context) {
 	moves, at := n.moves.Load(), n.head.Load()
-	if at != nil {
+	if at != nil && ctx.Err() == nil {
 		n.reconcile(ctx, at, n.doubtful(at), func() bool { return n.still(moves) })
 	}
 }
@@ -67,6 +67,7 @@ func (n *Node) takeIn(ctx context.Context, update chain.Update, reading *sync.Wa
 	}
 	if n.interested() {
 		var ahead sync.WaitGroup
+		defer ahead.Wait()
 		ahead.Go(func() { n.askAhead(ctx, next) })
 		reading.Go(func() { n.prepareAhead(ctx, next) })
 		logs, err := n.operationLogs(ctx, update.Head)

@@ -57,7 +57,9 @@ func (n *Node) reconcile(ctx context.Context, at *head, lanes []pool.Lane, last 
 	}
 	view := n.source.View(at.header)
 	if err := view.Prefetch(ctx, nil, slots); err != nil {
-		n.log.Warn("nonces of pending operations could not be read", "err", err)
+		if ctx.Err() == nil {
+			n.log.Warn("nonces of pending operations could not be read", "err", err)
+		}
 		return
 	}
 	used := make(map[pool.Lane]uint256.Int)
