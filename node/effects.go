@@ -510,7 +510,7 @@ func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 		w.routeMined(e.Attempt)
 		w.learn(e.Attempt, e.Operations, e.Hash)
 	}
-	if signed, ok := w.sent[e.Attempt]; ok && receipt.Status == types.ReceiptStatusFailed && len(e.Operations) > 0 {
+	if signed, ok := w.sent[e.Attempt]; ok && signed.tx != nil && receipt.Status == types.ReceiptStatusFailed && len(e.Operations) > 0 {
 		w.onRevert(ctx, e, receipt, signed.tx)
 	}
 	w.shelve(e.Attempt)

@@ -106,7 +106,7 @@ func (w *worker) cancellation(e bundlesender.Cancel) (soft []withdrawal, hard ro
 
 func (w *worker) routeOfHash(hash common.Hash) route {
 	for _, signed := range w.sent {
-		if signed.tx.Hash() == hash {
+		if signed.tx != nil && signed.tx.Hash() == hash { // what is mined does not wait anywhere
 			return signed.route
 		}
 	}

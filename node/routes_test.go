@@ -48,6 +48,7 @@ func TestANonceIsFreedWhereItsTransactionsWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			n := &Node{usual: route{sender: test.usual}, raced: route{name: racedRoute, sender: test.raced}}
 			w := &worker{node: n, sent: map[bundlesender.AttemptID]signedTx{
+				9: {}, // mined, and left to the journal
 				1: {tx: usualTx, route: n.usual}, 2: {tx: racedTx, route: n.routeNamed(racedRoute)},
 			}}
 			soft, hard := w.cancellation(bundlesender.Cancel{Nonce: 1, Waiting: test.waiting})
