@@ -32,12 +32,12 @@ func (n *Node) onUpdate(ctx context.Context, update chain.Update) error {
 	defer reading.Wait()
 	mined, err := n.takeIn(ctx, update, &reading)
 	n.announce(mined)
-	n.doubt(ctx)
+	n.readDoubtful(ctx)
 	return err
 }
 
-// doubt reads the nonces of some of the lanes that have waited long: providers withhold logs.
-func (n *Node) doubt(ctx context.Context) {
+// readDoubtful reads the nonces of some of the lanes that have waited long: providers withhold logs.
+func (n *Node) readDoubtful(ctx context.Context) {
 	moves, at := n.moves.Load(), n.head.Load()
 	if at != nil && ctx.Err() == nil {
 		n.reconcile(ctx, at, n.doubtful(at), func() bool { return n.still(moves) })
@@ -67,7 +67,7 @@ func (n *Node) takeIn(ctx context.Context, update chain.Update, reading *sync.Wa
 	}
 	if n.interested() {
 		var ahead sync.WaitGroup
-		defer ahead.Wait()
+		defer ahead.Wait() // also if the node ends
 		ahead.Go(func() { n.askAhead(ctx, next) })
 		reading.Go(func() { n.prepareAhead(ctx, next) })
 		logs, err := n.operationLogs(ctx, update.Head)

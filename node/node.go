@@ -118,35 +118,35 @@ func (s Shards) of(position int) pool.Shard {
 
 // Node is a bundler: one pool, one validator, N bundle senders.
 type Node struct {
-	config      Config
-	chain       *chain.Client
-	heads       *chain.Client // WebSocket for subscriptions; nil: heads are polled
-	usual       route
-	raced       route // no sender: there is none
-	source      *evm.Source
-	validator   *validator
-	estimator   *estimation.Estimator
-	pool        *mempool
-	history     *history
-	carriers    *carriers
-	left        *left
-	suspicion   *suspicion
-	books       *books
-	timeline    *timeline
-	streams     *streams
-	own         *ownGas
-	keys        *keyring
-	desk        *desk       // the pool of this process
-	port        BuilderPool // the pool that bundle senders use
-	seen        *seen       // offered by another process's pool; nil: it is this one's
-	attendant   *attendant  // nil as well
-	told        event.Sink  // hears what other processes tell
-	lookout     *lookout
-	doubtedLast pool.Cursor // where the next look at old operations' nonces goes on
-	standings   standings
-	treasury    *treasury // nil: keys are not funded
-	sink        event.Sink
-	log         *slog.Logger
+	config    Config
+	chain     *chain.Client
+	heads     *chain.Client // WebSocket for subscriptions; nil: heads are polled
+	usual     route
+	raced     route // no sender: there is none
+	source    *evm.Source
+	validator *validator
+	estimator *estimation.Estimator
+	pool      *mempool
+	history   *history
+	carriers  *carriers
+	left      *left
+	suspicion *suspicion
+	books     *books
+	timeline  *timeline
+	streams   *streams
+	own       *ownGas
+	keys      *keyring
+	desk      *desk       // the pool of this process
+	port      BuilderPool // the pool that bundle senders use
+	seen      *seen       // offered by another process's pool; nil: it is this one's
+	attendant *attendant  // nil as well
+	told      event.Sink  // hears what other processes tell
+	lookout   *lookout
+	doubt     pool.Cursor // where the next look at old operations' nonces goes on
+	standings standings
+	treasury  *treasury // nil: keys are not funded
+	sink      event.Sink
+	log       *slog.Logger
 
 	head         atomic.Pointer[head]
 	started      chan struct{}                           // closed with the first head

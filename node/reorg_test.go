@@ -1,9 +1,12 @@
 package node_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"baler/devchain"
 	"baler/node"
@@ -146,45 +149,64 @@ func TestAfterARestartAReorgLeavesWhatIsInFlightToItsBuilder(t *testing.T) {
 	})
 }
 
-// A reorg takes a bundle's block back, and the node has forgotten the transaction: the same bytes are sent again, from the journal where
-// there is one.
-func TestATransactionThatAReorgLosesIsSentAgain(t *testing.T) {
+// A reorg takes a bundle's block back: the same bytes are sent again, from the journal where there is one. A node may have forgotten them.
+func TestATransactionThatAReorgTakesBackIsSentAgain(t *testing.T) {
 	t.Parallel()
 	for _, kept := range []string{"in memory alone", "with a store"} {
 		t.Run(kept, func(t *testing.T) {
 			t.Parallel()
-			s := startStack(t, func(c *node.Config) {
-				if kept == "in memory alone" {
-					return
-				}
+			s := startStack(t)
+			b := &stack{chain: s.chain, eth: s.eth, config: s.config, funds: s.funds}
+			if kept == "with a store" {
 				var err error
-				if c.Store, err = store.Open(t.TempDir(), store.Meta{ChainID: c.ChainID}, store.Options{}); err != nil {
+				if b.config.Store, err = store.Open(t.TempDir(), store.Meta{ChainID: b.config.ChainID}, store.Options{}); err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(func() { // the node has ended by then
-					if err := c.Store.Close(); err != nil {
+					if err := b.config.Store.Close(); err != nil {
 						t.Errorf("store: %v", err)
 					}
 				})
-			})
-			a := s.account(t, userop.V07, true)
-			s.mine(t, 1)
+			}
+			sent := make(chan string, 100)
+			b.serve(t, dial(t, between(t, s.chain.HTTPURL(), func(body []byte) {
+				if bytes.Contains(body, []byte("eth_sendRawTransaction")) {
+					sent <- string(body)
+				}
+			})), dial(t, s.chain.WSURL()))
+			a := b.account(t, userop.V07, true)
+			b.mine(t, 1)
 			hash := a.send(t, a.op(t))
-			bundle, parent := s.sendBundle(t), s.chain.Head().Number.Uint64()
-			s.mine(t, 1)
-			s.becomes(t, hash, "included", "included")
+			b.sendBundle(t)
+			first, parent := <-sent, s.chain.Head().Number.Uint64()
+			b.mine(t, 1)
+			b.becomes(t, hash, "included", "included")
+			s.chain.Hold(func(*types.Transaction) bool { return true })
 			if err := s.chain.Reorg(t.Context(), parent); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.chain.Drop(bundle); err != nil {
-				t.Fatal(err)
+			b.mine(t, 2)
+			select {
+			case again := <-sent:
+				if have, want := rawOf(t, again), rawOf(t, first); have != want {
+					t.Errorf("have %s sent, want the bytes of before", have)
+				}
+			case <-time.After(waiting):
+				t.Fatal("nothing was sent again")
 			}
-			eventually(t, "the same transaction is mined again", func() error {
-				s.mine(t, 1)
-				_, err := s.eth.TransactionReceipt(t.Context(), bundle)
-				return err
-			})
-			s.becomes(t, hash, "included", "included")
+			s.chain.Release()
+			b.mine(t, 1)
+			b.becomes(t, hash, "included", "included")
 		})
 	}
+}
+
+// rawOf returns the transaction of a call of eth_sendRawTransaction.
+func rawOf(t *testing.T, body string) string {
+	t.Helper()
+	var call struct{ Params []string }
+	if err := json.Unmarshal([]byte(body), &call); err != nil || len(call.Params) == 0 {
+		t.Fatalf("have call %s, %v", body, err)
+	}
+	return call.Params[0]
 }

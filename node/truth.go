@@ -40,7 +40,7 @@ func (n *Node) lanes() (lanes []pool.Lane) {
 
 // doubtful returns some of the lanes that have waited long, others each time.
 func (n *Node) doubtful(at *head) (lanes []pool.Lane) {
-	n.pool.look(func(p *pool.Pool) { lanes, n.doubtedLast = p.Lanes(n.doubtedLast, doubtScan) })
+	n.pool.look(func(p *pool.Pool) { lanes, n.doubt = p.Lanes(n.doubt, doubtScan) })
 	lanes = slices.DeleteFunc(lanes, func(l pool.Lane) bool { return l.Since+doubtBlocks > at.number() })
 	return lanes[:min(len(lanes), doubtLanes)]
 }

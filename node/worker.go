@@ -74,16 +74,14 @@ type worker struct {
 type message struct {
 	event  bundlesender.Event
 	bundle *proposer.Bundle // with BundleReady
-
-	journaled func() // with BundleReady: to be called when the bundle is in the journal, or will not be
-
-	signed signedTx // with Signed
+	signed signedTx         // with Signed
 	head   *chain.Update
 	coming *types.Header // the head that will follow, when the pool has taken its block in
 	call   chan<- manualAnswer
 	resume bool // the pool asks what the sender holds
 
-	unclear bool // with Submitted: the node answered, and nobody understood
+	unclear   bool   // with Submitted: the node answered, and nobody understood
+	journaled func() // with BundleReady: to be called when the bundle is in the journal, or will not be
 }
 
 // signedTx is a transaction as it was sent, and the hints it was sent with.
