@@ -327,9 +327,10 @@ func (p *Pool) victims(e *entry, old *entry) ([]*entry, error) {
 	}
 	need := size - p.config.MaxBytes
 	var list []*entry
-	for w := p.tails.walkBack(); w.peek() != nil; w.next() {
+	base := p.baseFee()
+	for w := p.tails.walkBack(base); w.peek() != nil; w.next() {
 		v := w.peek()
-		if v.worthAt(p.tails.base).compare(e.worthAt(p.tails.base)) >= 0 {
+		if v.worthAt(base).compare(e.worthAt(base)) >= 0 {
 			break
 		}
 		if v.lane.account.claim.tokens != 0 || v.Op.Sender == e.Op.Sender {

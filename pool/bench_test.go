@@ -129,6 +129,20 @@ func BenchmarkGrowthFill(b *testing.B) {
 	})
 }
 
+// BenchmarkGrowthFillBareTables fills nothing but two of Go's tables with the hashes and the senders of n operations, for comparison with
+// BenchmarkGrowthFill: what tables that leave the processor's caches take.
+func BenchmarkGrowthFillBareTables(b *testing.B) {
+	sizes(b, func(b *testing.B, n int) {
+		ops := crowd(n)
+		for b.Loop() {
+			byHash, bySender := make(map[common.Hash]*Operation), make(map[common.Address]*Operation)
+			for _, op := range ops {
+				byHash[op.Hash], bySender[op.Op.Sender] = op, op
+			}
+		}
+	})
+}
+
 // What an operation is counted with against the byte budget covers what it takes, and is not far above.
 func TestMemoryPerOperation(t *testing.T) {
 	const n = 20_000

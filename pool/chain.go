@@ -29,10 +29,6 @@ func (p *Pool) Head(h Head) []Removed {
 	if back {
 		p.sleep()
 	}
-	p.tails.rebase(saturate(&h.BaseFee))
-	for _, m := range p.markets {
-		m.heads.rebase(saturate(&h.BaseFee))
-	}
 	var removed []Removed
 	for clock := range p.expiry {
 		removed = append(removed, p.expire(clock)...)
@@ -55,12 +51,12 @@ func (p *Pool) Head(h Head) []Removed {
 func (p *Pool) expire(clock int) []Removed {
 	var removed []Removed
 	for {
-		c := p.expiry[clock].begin()
-		if !c.valid() || c.item().key > p.now(clock) {
+		first, ok := p.expiry[clock].Min()
+		if !ok || first.key > p.now(clock) {
 			return removed
 		}
-		e, reason := c.entry(), TooOld
-		if e.ValidUntil == c.item().key && e.clock() == clock {
+		e, reason := first.entry, TooOld
+		if e.ValidUntil == first.key && e.clock() == clock {
 			reason = Expired
 		}
 		removed = append(removed, p.cut(e, reason, erc7562.NoEntity)...)
@@ -80,11 +76,11 @@ func (p *Pool) sleep() {
 // wake makes candidates of what became valid on a clock.
 func (p *Pool) wake(clock int) {
 	for {
-		c := p.waiting[clock].begin()
-		if !c.valid() || c.item().key > p.now(clock) {
+		first, ok := p.waiting[clock].Min()
+		if !ok || first.key > p.now(clock) {
 			return
 		}
-		l := c.entry().lane
+		l := first.entry.lane
 		p.unplace(l)
 		p.place(l)
 	}

@@ -164,55 +164,73 @@ func checkOrders(t fataler, p *Pool, all map[*entry]bool) {
 			t.Fatalf("the last of lane %+v is not among the tails", l.laneKey)
 		}
 	}
-	if n := p.waiting[bySeconds].len() + p.waiting[byBlocks].len(); n != waits {
+	if n := p.waiting[bySeconds].Len() + p.waiting[byBlocks].Len(); n != waits {
 		t.Fatalf("have %d waiting, want %d", n, waits)
 	}
 	n := 0
 	for _, m := range p.markets {
-		checkRanking(t, &m.heads)
+		checkRanking(t, &m.heads, p.baseFee())
 		if m.heads.len() == 0 {
 			t.Fatalf("the market of %v is empty", m.entryPoint)
 		}
 		n += m.heads.len()
 	}
-	checkRanking(t, &p.tails)
+	checkRanking(t, &p.tails, p.baseFee())
 	if n != heads || p.tails.len() != len(p.lanes) {
 		t.Fatalf("have %d heads and %d tails, want %d and %d", n, p.tails.len(), heads, len(p.lanes))
 	}
 	for clock := range p.expiry {
-		checkSorted(t, &p.expiry[clock])
-		checkSorted(t, &p.waiting[clock])
 		want := 0
 		for e := range all {
 			if e.expires[clock] != never {
 				want++
 			}
 		}
-		if have := p.expiry[clock].len(); have != want {
+		if have := p.expiry[clock].Len(); have != want {
 			t.Fatalf("clock %d: have %d operations that end, want %d", clock, have, want)
 		}
 	}
 }
 
 func holds(r *ranking, e *entry) bool {
-	at := r.turns.find(item{key: e.turn(), arrival: e.arrival})
-	return at.valid() && at.entry() == e
+	at := r.bucketOf(e.byTurn())
+	return at >= 0 && slices.Contains(r.buckets[at].turns, e.byTurn())
 }
 
-// checkRanking checks that every entry is on the right side and that a walk yields all in order of worth, both ways.
-func checkRanking(t fataler, r *ranking) {
+// checkRanking checks that every entry is in the orders of its bucket and that a walk yields all in order of worth, both ways.
+func checkRanking(t fataler, r *ranking, base uint64) {
 	t.Helper()
-	for _, s := range []*sorted{&r.tipped, &r.capped, &r.turns} {
-		checkSorted(t, s)
+	var all []item
+	for i, b := range r.buckets {
+		if len(b.turns) == 0 || len(b.turns) > bucketSize || r.last[i] != b.turns[len(b.turns)-1] {
+			t.Fatalf("ranking: a bucket of %d entries, its last %+v", len(b.turns), r.last[i])
+		}
+		all = append(all, b.turns...)
+		for name, o := range map[string]struct {
+			items sortedItems
+			of    func(*entry) item
+		}{"turn": {b.turns, (*entry).byTurn}, "tip": {b.tips, (*entry).byTip}, "fee": {b.fees, (*entry).byFee}} {
+			if len(o.items) != len(b.turns) || !slices.IsSortedFunc(o.items, item.compare) {
+				t.Fatalf("ranking: %d entries by %s of %d, sorted %v", len(o.items), name, len(b.turns), slices.IsSortedFunc(o.items, item.compare))
+			}
+			for _, x := range o.items {
+				if x != o.of(x.entry) || !slices.Contains(b.turns, x.entry.byTurn()) {
+					t.Fatalf("ranking: %+v by %s is not of this bucket", x, name)
+				}
+			}
+			if slices.ContainsFunc(o.items[len(o.items):cap(o.items)], func(x item) bool { return x.entry != nil }) {
+				t.Fatalf("ranking: an order by %s keeps an entry that has left it", name)
+			}
+		}
 	}
-	if r.tipped.len()+r.capped.len() != r.turns.len() {
-		t.Fatalf("ranking: %d + %d entries on the sides, %d in all", r.tipped.len(), r.capped.len(), r.turns.len())
+	if len(all) != r.len() || !slices.IsSortedFunc(all, item.compare) {
+		t.Fatalf("ranking: %d entries, %d counted, sorted by turn %v", len(all), r.len(), slices.IsSortedFunc(all, item.compare))
 	}
 	var forward, backward []*entry
-	for w := r.walk(); w.peek() != nil; w.next() {
+	for w := r.walk(base); w.peek() != nil; w.next() {
 		forward = append(forward, w.peek())
 	}
-	for w := r.walkBack(); w.peek() != nil; w.next() {
+	for w := r.walkBack(base); w.peek() != nil; w.next() {
 		backward = append(backward, w.peek())
 	}
 	slices.Reverse(backward)
@@ -220,21 +238,8 @@ func checkRanking(t fataler, r *ranking) {
 		t.Fatalf("ranking: %d entries best first, %d worst first, %d in all, or in another order", len(forward), len(backward), r.len())
 	}
 	for i := 1; i < len(forward); i++ {
-		if !better(forward[i-1], forward[i], r.base) {
-			t.Fatalf("ranking: entry %d is not better than entry %d at base fee %d", i-1, i, r.base)
-		}
-	}
-}
-
-func checkSorted(t fataler, s *sorted) {
-	t.Helper()
-	items := s.appendTo(nil)
-	if len(items) != s.len() || !slices.IsSortedFunc(items, item.compare) {
-		t.Fatalf("sorted set: have %d items, count %d, sorted %v", len(items), s.len(), slices.IsSortedFunc(items, item.compare))
-	}
-	for _, c := range s.chunks {
-		if len(c) == 0 || len(c) > chunkSize {
-			t.Fatalf("sorted set: a chunk of %d items", len(c))
+		if !better(forward[i-1], forward[i], base) {
+			t.Fatalf("ranking: entry %d is not better than entry %d at base fee %d", i-1, i, base)
 		}
 	}
 }

@@ -58,6 +58,9 @@ func (op *Operation) clock() int {
 	return bySeconds
 }
 
+// baseFee is the head's next base fee, wei per gas.
+func (p *Pool) baseFee() uint64 { return saturate(&p.head.BaseFee) }
+
 // now returns what a clock showed at the head. The next block shows more on either.
 func (p *Pool) now(clock int) uint64 {
 	if clock == byBlocks {
@@ -75,18 +78,20 @@ func (op *Operation) fees() gas.Fees {
 	return gas.Fees{MaxFee: op.Op.MaxFeePerGas, MaxPriority: op.Op.MaxPriorityFeePerGas}
 }
 
+func (e *entry) byStart() item { return item{e.ValidAfter, e.arrival, e} }
+
 // place enters a lane's ends into the orders; unplace takes them out. A lane is changed only between the two.
 func (p *Pool) place(l *lane) {
 	p.tails.insert(l.last())
 	first := l.first()
 	if !p.ready(first.Operation) {
 		first.waits = true
-		p.waiting[first.clock()].insert(first.ValidAfter, first)
+		p.waiting[first.clock()].Set(first.byStart())
 		return
 	}
 	m := p.markets[l.entryPoint]
 	if m == nil {
-		m = &market{entryPoint: first.EntryPoint, heads: newRanking(p.tails.base)}
+		m = &market{entryPoint: first.EntryPoint}
 		p.markets[l.entryPoint] = m
 	}
 	m.heads.insert(first)
@@ -97,7 +102,7 @@ func (p *Pool) unplace(l *lane) {
 	first := l.first()
 	if first.waits {
 		first.waits = false
-		p.waiting[first.clock()].remove(first.ValidAfter, first)
+		p.waiting[first.clock()].Delete(first.byStart())
 		return
 	}
 	m := p.markets[l.entryPoint]
@@ -185,7 +190,7 @@ func (p *Pool) link(e *entry) {
 	p.bytes += e.size
 	for clock, at := range e.expires {
 		if at != never {
-			p.expiry[clock].insert(at, e)
+			p.expiry[clock].Set(item{at, e.arrival, e})
 		}
 	}
 	a := e.lane.account
@@ -221,7 +226,7 @@ func (p *Pool) unlink(e *entry) {
 	p.bytes -= e.size
 	for clock, at := range e.expires {
 		if at != never {
-			p.expiry[clock].remove(at, e)
+			p.expiry[clock].Delete(item{at, e.arrival, e})
 		}
 	}
 	p.unclaim(e)

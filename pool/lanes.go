@@ -22,13 +22,11 @@ type Cursor struct{ turn, arrival uint64 }
 // Lanes returns so many lanes from a place on, in an order that changes little from one head to the next, and the place
 // after them: the beginning again when all were returned.
 func (p *Pool) Lanes(from Cursor, most int) (list []Lane, next Cursor) {
-	c := p.tails.turns.find(item{key: from.turn, arrival: from.arrival})
-	for ; c.valid(); c.next() {
+	for x := range p.tails.from(item{key: from.turn, arrival: from.arrival}) {
 		if len(list) == most {
-			x := c.item()
 			return list, Cursor{x.key, x.arrival}
 		}
-		list = append(list, p.LaneOf(c.entry().Operation))
+		list = append(list, p.LaneOf(x.entry.Operation))
 	}
 	return list, Cursor{}
 }

@@ -14,11 +14,11 @@
 //
 // Operations are offered by effective priority fee at the next base fee, min(maxFee - baseFee, maxPriority), best
 // first, and per sender by nonce. Only the first operation of each (EntryPoint, sender, nonce key), its lane's head,
-// is a candidate. Heads stand in two sorted sets: those limited by their priority fee, by priority fee, and those
-// limited by their maximum fee, by maximum fee. Each order is independent of the base fee; a new base fee only moves
-// the operations whose limit changes from one set to the other, found in a third set ordered by the base fee at
-// which that happens. A selection merges the two from their best ends, so it costs what it returns. The same
-// structure over the lanes' last operations finds whom to evict.
+// is a candidate. At a base fee an operation is limited by its priority fee or, above a base fee of its own, its turn, by
+// its maximum fee. Heads stand in buckets of a few hundred neighbours by turn, and each bucket keeps them in two orders, by
+// priority fee and by maximum fee, neither of which depends on the base fee: at any one, all of a bucket are in the first order or all
+// in the second, except for the bucket that it falls into. So a new base fee moves nothing. A selection merges the buckets from their
+// best ends: it costs a look at each, and what it returns. The same structure over the lanes' last operations finds whom to evict.
 package pool
 
 import (
@@ -166,8 +166,8 @@ type Pool struct {
 	changed    map[common.Address]struct{} // standings that ChangedReputation has not told yet
 
 	markets map[common.Address]*market // by EntryPoint: lanes whose first operation is valid now
-	waiting [2]sorted                  // lanes' first operations that are not valid yet, by ValidAfter, per clock
-	expiry  [2]sorted                  // all operations that end, by the last moment they are valid, per clock
+	waiting [2]*sorted                 // lanes' first operations that are not valid yet, by ValidAfter, per clock
+	expiry  [2]*sorted                 // all operations that end, by the last moment they are valid, per clock
 	tails   ranking                    // lanes' last operations, to evict from
 	bytes   uint64
 
@@ -253,9 +253,9 @@ func (p *Pool) reset() {
 	p.accounts = make(map[common.Address]*account)
 	p.paymasters = make(map[paymasterKey]*paymaster)
 	p.markets = make(map[common.Address]*market)
-	p.waiting = [2]sorted{}
-	p.expiry = [2]sorted{}
-	p.tails = newRanking(saturate(&p.head.BaseFee))
+	p.waiting = [2]*sorted{newSorted(), newSorted()}
+	p.expiry = [2]*sorted{newSorted(), newSorted()}
+	p.tails = ranking{}
 	p.bytes = 0
 	p.tokens = make(map[common.Hash]*entry)
 	p.held = make(map[common.Address]*account)
@@ -344,7 +344,7 @@ func (p *Pool) Stats() Stats {
 		Operations:  len(p.ops),
 		Bytes:       p.bytes,
 		Lanes:       len(p.lanes),
-		Waiting:     p.waiting[bySeconds].len() + p.waiting[byBlocks].len(),
+		Waiting:     p.waiting[bySeconds].Len() + p.waiting[byBlocks].Len(),
 		Held:        len(p.held),
 		EntryPoints: make(map[common.Address]int),
 	}

@@ -11,7 +11,7 @@ import (
 func TestRankingIsTheSortedList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		wide := rapid.SampledFrom([]uint64{5, 1000, 1 << 63}).Draw(t, "range of fees")
-		r := newRanking(rapid.Uint64Range(0, wide).Draw(t, "base fee"))
+		var r ranking
 		var all []*entry
 		arrival := uint64(0)
 		for range rapid.IntRange(1, 8).Draw(t, "steps") {
@@ -31,17 +31,17 @@ func TestRankingIsTheSortedList(t *testing.T) {
 				kept = append(kept, e)
 			}
 			all = kept
-			r.rebase(rapid.Uint64Range(0, wide).Draw(t, "base fee"))
-			checkRanking(t, &r)
+			base := rapid.Uint64Range(0, wide).Draw(t, "base fee")
+			checkRanking(t, &r, base)
 			want := slices.Clone(all)
 			slices.SortFunc(want, func(a, b *entry) int {
-				if better(a, b, r.base) {
+				if better(a, b, base) {
 					return -1
 				}
 				return 1
 			})
 			var have []*entry
-			for w := r.walk(); w.peek() != nil; w.next() {
+			for w := r.walk(base); w.peek() != nil; w.next() {
 				have = append(have, w.peek())
 			}
 			if !slices.Equal(have, want) {

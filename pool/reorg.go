@@ -156,7 +156,7 @@ func (p *Pool) revive(x departed, claimUntil uint64) (removed []Removed) {
 func (p *Pool) shrink() []Removed {
 	var removed []Removed
 	for p.bytes > p.config.MaxBytes {
-		w := p.tails.walkBack()
+		w := p.tails.walkBack(p.baseFee())
 		for w.peek() != nil && w.peek().lane.account.claim.tokens != 0 {
 			w.next()
 		}

@@ -40,9 +40,8 @@ func (p *Pool) Candidates(q Query) []*Operation {
 	if m == nil || q.MaxOps <= 0 {
 		return nil
 	}
-	m.heads.rebase(saturate(&q.BaseFee))
 	s := selection{pool: p, query: q, senders: make(map[common.Address]struct{}, min(q.MaxOps, m.heads.len()))}
-	order := p.inOrder(m, func(e *entry) bool { return e.Staked.Sender })
+	order := p.inOrder(m, saturate(&q.BaseFee), func(e *entry) bool { return e.Staked.Sender })
 	var list []*Operation
 	for len(list) < q.MaxOps {
 		e := order.pop()
@@ -81,24 +80,25 @@ func (p *Pool) EntryPoints() []entrypoint.EntryPoint {
 func (p *Pool) Dump(entryPoint common.Address) []*Operation {
 	var list []*Operation
 	if m := p.markets[entryPoint]; m != nil {
-		m.heads.rebase(saturate(&p.head.BaseFee))
-		order := p.inOrder(m, func(*entry) bool { return true })
+		order := p.inOrder(m, p.baseFee(), func(*entry) bool { return true })
 		for e := order.pop(); e != nil; e = order.pop() {
 			list = append(list, e.Operation)
 			order.unlock(e)
 		}
 	}
 	for clock := range p.waiting {
-		for c := p.waiting[clock].begin(); c.valid(); c.next() {
-			list = append(list, c.entry().from(entryPoint)...)
-		}
+		p.waiting[clock].Scan(func(x item) bool {
+			list = append(list, x.entry.from(entryPoint)...)
+			return true
+		})
 	}
 	// Whatever stands behind one that is not valid yet was not unlocked.
 	if m := p.markets[entryPoint]; m != nil {
-		for c := m.heads.turns.begin(); c.valid(); c.next() {
-			for i, e := range c.entry().lane.entries {
+		for x := range m.heads.from(item{}) {
+			entries := x.entry.lane.entries
+			for i, e := range entries {
 				if !p.ready(e.Operation) {
-					list = append(list, operations(c.entry().lane.entries[i:])...)
+					list = append(list, operations(entries[i:])...)
 					break
 				}
 			}
@@ -166,13 +166,13 @@ func (s *selection) withinThrottle(e *entry) bool {
 // order yields a market's operations best first: the heads, merged with the successors that were unlocked.
 type order struct {
 	pool     *Pool
-	heads    walk
+	heads    *walk
 	unlocked queue
 	follows  func(*entry) bool
 }
 
-func (p *Pool) inOrder(m *market, follows func(*entry) bool) *order {
-	return &order{pool: p, heads: m.heads.walk(), unlocked: queue{base: m.heads.base}, follows: follows}
+func (p *Pool) inOrder(m *market, base uint64, follows func(*entry) bool) *order {
+	return &order{pool: p, heads: m.heads.walk(base), unlocked: queue{base: base}, follows: follows}
 }
 
 // pop returns the best entry left, or nil.
