@@ -67,7 +67,7 @@ type runCommand struct {
 	programs
 	Signers   []int           `help:"Numbers of signers to measure with." default:"1,4"`
 	Scenarios []string        `help:"What to measure: steady (even rates), burst, saturation, pending (bundles out of a deep pool)." default:"steady,burst,saturation" enum:"steady,burst,saturation,pending"`
-	Workload  string          `help:"What an operation does: light (one wei is moved) or heavy (eight tokens are, to new holders: 270,000 gas)." enum:"light,heavy" default:"light"`
+	Workload  string          `help:"What an operation does: light (one wei is moved) or heavy (twelve tokens are, to new holders: 390,000 gas)." enum:"light,heavy" default:"light"`
 	Rates     []int           `help:"Operations a second in the steady scenario; each is a run." default:"20"`
 	Latencies []time.Duration `help:"Added to each request of a bundler to the node; each is a run." default:"0s"`
 	Pending   []int           `help:"Operations pending in the pending scenario; each is a run." default:"1000,10000"`
