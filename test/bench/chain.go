@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -225,17 +226,19 @@ func startChain(ctx context.Context, blockTime time.Duration) (*process, chainRe
 
 // delay sets what is added to each request of the bundler's.
 func (r chainReady) delay(ctx context.Context, latency time.Duration) error {
-	return post(ctx, r.LatencyURL+"?add="+latency.String())
+	return post(ctx, r.LatencyURL+"?add="+latency.String(), "")
 }
 
 // forget has the node forget what waits in its pool.
-func (r chainReady) forget(ctx context.Context) error { return post(ctx, r.ForgetURL) }
+func (r chainReady) forget(ctx context.Context) error { return post(ctx, r.ForgetURL, "") }
 
-func post(ctx context.Context, url string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
+// post sends a body, and throws the answer away.
+func post(ctx context.Context, url, body string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
+	request.Header.Set("Content-Type", "application/json")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
@@ -244,7 +247,8 @@ func post(ctx context.Context, url string) error {
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %s", url, response.Status)
 	}
-	return nil
+	_, err = io.Copy(io.Discard, response.Body)
+	return err
 }
 
 // asked returns what the bundlers have asked of the node so far.

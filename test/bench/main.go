@@ -27,7 +27,10 @@ const benchVersion = userop.V07
 type cli struct {
 	Run    runCommand    `cmd:"" default:"withargs" help:"Measure, and print tables."`
 	Report reportCommand `cmd:"" help:"Measure everything that docs/benchmarks.md shows, and write its tables and plots."`
-	Chain  chainCommand  `cmd:"" hidden:"" help:"Be the chain; the other commands start it."`
+	Floor  floorCommand  `cmd:"" help:"Measure what a program takes that does of all this only what it cannot do without."`
+
+	Chain       chainCommand `cmd:"" hidden:"" help:"Be the chain; the other commands start it."`
+	FloorServer floorServer  `cmd:"" hidden:"" help:"Be the program that floor measures."`
 }
 
 // programs are what is measured, and with what.
