@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
 )
 
 // blind is a bundler that looks for new blocks by itself once in an hour.
@@ -39,6 +41,13 @@ func TestABundleAskedForByHandIsSettledWhereTheChainMinesAtOnce(t *testing.T) {
 	t.Parallel()
 	s := blind(t, devchain.OnDemand)
 	a := s.account(t, userop.V07, true)
+	eventually(t, "the account is there", func() error {
+		nonce, err := s.eth.NonceAt(t.Context(), crypto.PubkeyToAddress(s.funds.PublicKey), nil)
+		if err == nil && nonce != s.nonce {
+			err = fmt.Errorf("have nonce %d, want %d", nonce, s.nonce)
+		}
+		return err
+	})
 	for range 3 {
 		hash := a.send(t, a.op(t))
 		var tx common.Hash
