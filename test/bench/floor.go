@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common"
 	"golang.org/x/sys/unix"
 )
 
@@ -33,6 +33,9 @@ type floorServer struct {
 	Steps int    `help:"How many of the steps it takes." default:"1"`
 	Node  string `help:"What it asks."`
 	File  string `help:"What it writes to."`
+
+	file    *os.File
+	written int // pages
 }
 
 // floorPages are written to one after the other, again and again.
@@ -108,53 +111,22 @@ func startFloor(ctx context.Context, args ...string) (*process, string, error) {
 }
 
 // Run serves until it is stopped.
-func (s *floorServer) Run(ctx context.Context) error {
+func (s *floorServer) Run(ctx context.Context) (err error) {
+	if s.Steps > 2 {
+		if s.file, err = os.OpenFile(s.File, os.O_RDWR|os.O_CREATE|unix.O_DSYNC, 0o600); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.file.Close()) }()
+		if _, err := s.file.Write(make([]byte, floorPages*os.Getpagesize())); err != nil {
+			return err
+		}
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	var file *os.File
-	if s.Steps > 2 {
-		if file, err = os.Create(s.File); err != nil {
-			return err
-		}
-		if _, err := file.Write(make([]byte, floorPages*os.Getpagesize())); err != nil {
-			return err
-		}
-		if err := file.Sync(); err != nil {
-			return err
-		}
-	}
-	written := 0
-	serve := func(r *http.Request) (any, error) {
-		var call struct{ ID, Method, Params any }
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal(body, &call); err != nil {
-			return nil, err
-		}
-		if s.Steps > 1 {
-			if err := post(r.Context(), s.Node, string(body)); err != nil {
-				return nil, err
-			}
-		}
-		if file != nil { // the client sends one at a time
-			page := make([]byte, os.Getpagesize())
-			copy(page, body)
-			if _, err := file.WriteAt(page, int64(written%floorPages*len(page))); err != nil {
-				return nil, err
-			}
-			if err := unix.Fdatasync(int(file.Fd())); err != nil {
-				return nil, err
-			}
-			written++
-		}
-		return map[string]any{"jsonrpc": "2.0", "id": call.ID, "result": bytes.Repeat([]byte{1}, 32)}, nil
-	}
 	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, err := serve(r)
+		answer, err := s.answer(r)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -167,4 +139,30 @@ func (s *floorServer) Run(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// answer takes an operation. The client sends one at a time.
+func (s *floorServer) answer(r *http.Request) (any, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	var call struct{ ID, Method, Params any }
+	if err := json.Unmarshal(body, &call); err != nil {
+		return nil, err
+	}
+	if s.Steps > 1 {
+		if err := post(r.Context(), s.Node, string(body)); err != nil {
+			return nil, err
+		}
+	}
+	if s.file != nil {
+		page := make([]byte, os.Getpagesize())
+		copy(page, body)
+		if _, err := s.file.WriteAt(page, int64(s.written%floorPages*len(page))); err != nil {
+			return nil, err
+		}
+		s.written++
+	}
+	return map[string]any{"jsonrpc": "2.0", "id": call.ID, "result": common.BytesToHash(body)}, nil
 }
