@@ -134,7 +134,7 @@ func (s *floorServer) Run(ctx context.Context) (err error) {
 		_ = json.NewEncoder(w).Encode(answer)
 	})}
 	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
-	fmt.Println("http://" + listener.Addr().String())
+	fmt.Fprintln(os.Stdout, "http://"+listener.Addr().String())
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
