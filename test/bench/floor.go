@@ -41,8 +41,14 @@ type floorServer struct {
 // floorPages are written to one after the other, again and again.
 const floorPages = 256
 
+// mostAtFloor is the highest rate that one client sends at, one operation after the other.
+const mostAtFloor = 1000
+
 // Run measures a program that takes one step, two, and so on, and prints the processor time for an operation.
 func (c *floorCommand) Run(ctx context.Context) (err error) {
+	if c.Rate < 1 || c.Rate > mostAtFloor || c.Duration <= 0 {
+		return fmt.Errorf("have %d operations/s for %s, want 1 to %d, for some time", c.Rate, c.Duration, mostAtFloor)
+	}
 	dir, err := os.MkdirTemp("", "bench-floor-")
 	if err != nil {
 		return err
