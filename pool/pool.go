@@ -15,7 +15,7 @@
 // Operations are offered by effective priority fee at the next base fee, min(maxFee - baseFee, maxPriority), best
 // first, and per sender by nonce. Only the first operation of each (EntryPoint, sender, nonce key), its lane's head,
 // is a candidate. At a base fee an operation is limited by its priority fee or, above a base fee of its own, its turn, by
-// its maximum fee. Heads stand in buckets of a few hundred neighbours by turn, and each bucket keeps them in two orders, by
+// its maximum fee. Heads stand in buckets of a hundred neighbours or so by turn, and each bucket keeps them in two orders, by
 // priority fee and by maximum fee, neither of which depends on the base fee: at any one, all of a bucket are in the first order or all
 // in the second, except for the bucket that it falls into. So a new base fee moves nothing. A selection merges the buckets from their
 // best ends: it costs a look at each, and what it returns. The same structure over the lanes' last operations finds whom to evict.

@@ -28,7 +28,7 @@ func newSorted() *sorted {
 	return btree.NewBTreeGOptions(func(a, b item) bool { return a.compare(b) < 0 }, btree.Options{NoLocks: true})
 }
 
-// sortedItems are a few hundred items in ascending order. To move them takes less time than to look for them in a tree.
+// sortedItems are a hundred items or so in ascending order. To move them takes less time than to look for them in a tree.
 type sortedItems []item
 
 // insert adds an item. It must not be there already.
