@@ -121,6 +121,7 @@ func (w *world) fair() {
 	w.faulty = false
 	w.price = 5
 	w.step(ModeSet{Auto: true})
+	w.moved() // resuming begins work like a trigger
 	w.step(PauseSet{})
 	start := w.mined
 	for range 400 {

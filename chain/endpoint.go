@@ -54,7 +54,8 @@ type endpoint struct {
 	limiter *rate.Limiter // requests; nil: no limit
 	slots   chan struct{} // requests at once
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-	wake    chan uint64 // a block that others have seen
+	wake    chan uint64   // a block that others have seen
+	looking chan struct{} // holds a token while it is asked for its head
 
 	mu       sync.Mutex
 	headers  map[uint64]*types.Header // the last ones of its chain, by height
@@ -74,7 +75,8 @@ type endpoint struct {
 
 func newEndpoint(client *Client, name string, o EndpointOptions) *endpoint {
 	e := &endpoint{
-		client: client, name: name, slots: make(chan struct{}, o.Concurrent), wake: make(chan uint64, 1), headers: make(map[uint64]*types.Header),
+		client: client, name: name, slots: make(chan struct{}, o.Concurrent), wake: make(chan uint64, 1), looking: make(chan struct{}, 1),
+		headers: make(map[uint64]*types.Header),
 	}
 	if o.RequestsPerSecond > 0 {
 		e.limiter = rate.NewLimiter(rate.Limit(o.RequestsPerSecond), max(1, int(math.Ceil(o.RequestsPerSecond))))

@@ -230,8 +230,14 @@ func (c *Client) agreed() <-chan struct{} {
 	return c.several.next()
 }
 
-// Latest returns the header of the node's newest block.
-func (c *Client) Latest(ctx context.Context) (*types.Header, error) { return nodeHeads{c}.Latest(ctx) }
+// Latest returns the header of the node's newest block; of several endpoints, each is asked, and it may be that they agree on the
+// block a moment later only.
+func (c *Client) Latest(ctx context.Context) (*types.Header, error) {
+	if c.several != nil {
+		return c.several.newest(ctx)
+	}
+	return nodeHeads{c}.Latest(ctx)
+}
 
 // Header returns a block's header.
 func (c *Client) Header(ctx context.Context, block common.Hash) (*types.Header, error) {

@@ -185,8 +185,14 @@ func (s *several) pause() time.Duration {
 	return s.options.PollInterval
 }
 
-// look asks an endpoint for its head, and compares.
+// look asks an endpoint for its head, and compares. One look at a time: an older answer would take its head back.
 func (s *several) look(ctx context.Context, e *endpoint) {
+	select {
+	case e.looking <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-e.looking }()
 	limited, cancel := context.WithTimeout(ctx, s.options.Timeout)
 	defer cancel()
 	if err := s.identify(limited, e); err == nil {
@@ -231,15 +237,23 @@ type standing struct {
 	height uint64
 }
 
+// live returns the endpoints that answer.
+func (s *several) live(now time.Time) (live []standing) {
+	for _, e := range s.endpoints {
+		if height, ok := e.shown(now, s.silence()); ok {
+			live = append(live, standing{e, height})
+		}
+	}
+	return live
+}
+
 // compare finds the agreed head.
 func (s *several) compare(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var live []standing
+	live := s.live(now)
 	for _, e := range s.endpoints {
-		if height, ok := e.shown(now, s.silence()); ok {
-			live = append(live, standing{e, height})
-		} else {
+		if !slices.ContainsFunc(live, func(l standing) bool { return l.endpoint == e }) {
 			e.judge(false, false)
 		}
 	}
@@ -268,16 +282,7 @@ func (s *several) compare(now time.Time) {
 // height is the height of the agreed head: of the newest block that is not one endpoint's alone (where there are three or more),
 // once all have it or have been waited for. It never goes back, unless all endpoints have.
 func (s *several) height(live []standing, now time.Time) uint64 {
-	heights := make([]uint64, len(live))
-	for i, l := range live {
-		heights[i] = l.height
-	}
-	slices.Sort(heights)
-	slices.Reverse(heights)
-	top := heights[0]
-	if len(heights) > 2 {
-		top = heights[1]
-	}
+	heights, top := heightsOf(live)
 	if top != s.rising {
 		s.rising, s.risen = top, now
 	}
@@ -302,6 +307,20 @@ func (s *several) height(live []standing, now time.Time) uint64 {
 	return height
 }
 
+// heightsOf returns the endpoints' heights, the highest first, and that of the newest block that is not one endpoint's alone, where
+// there are three or more.
+func heightsOf(live []standing) (heights []uint64, top uint64) {
+	for _, l := range live {
+		heights = append(heights, l.height)
+	}
+	slices.Sort(heights)
+	slices.Reverse(heights)
+	if len(heights) > 2 {
+		return heights, heights[1]
+	}
+	return heights, heights[0]
+}
+
 // vote returns the block that most endpoints have at a height; of two with as many votes, the one of the endpoint that is named
 // first.
 func vote(live []standing, height uint64) (agreed *types.Header, votes int) {
@@ -317,6 +336,36 @@ func vote(live []standing, height uint64) (agreed *types.Header, votes int) {
 		}
 	}
 	return agreed, votes
+}
+
+// newest asks every endpoint that has the agreed head for its newest block, and returns the newest of these that is not one
+// endpoint's alone, where there are three or more. It will be agreed on, at the latest when the patience for the others ends. An
+// endpoint that does not answer is not waited for longer than that.
+func (s *several) newest(ctx context.Context) (*types.Header, error) {
+	// An end of the call, or of the patience, is not the endpoint's failure: it is cancelled, and no deadline of the request.
+	asking, cancel := context.WithCancel(s.running)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	defer time.AfterFunc(s.options.Patience, cancel).Stop()
+	var group sync.WaitGroup
+	for _, e := range s.endpoints {
+		if agrees, resting := e.usable(); agrees && !resting {
+			group.Go(func() { s.look(asking, e) })
+		}
+	}
+	group.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	live := s.live(time.Now())
+	if len(live) == 0 {
+		return nil, errNoEndpoint
+	}
+	_, top := heightsOf(live)
+	header, _ := vote(live, top)
+	if header == nil {
+		return nil, errNoEndpoint
+	}
+	return types.CopyHeader(header), nil
 }
 
 // latest returns the agreed head.

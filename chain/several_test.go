@@ -216,7 +216,7 @@ func within(t *testing.T, what string, condition func() error) {
 func agreesOn(t *testing.T, client *Client, want *types.Header) {
 	t.Helper()
 	within(t, "the agreed head", func() error {
-		head, err := client.Latest(t.Context())
+		head, err := nodeHeads{client}.Latest(t.Context())
 		if err == nil && head.Hash() != want.Hash() {
 			err = fmt.Errorf("have block %d %q, want %d %q", head.Number, head.Extra, want.Number, want.Extra)
 		}
@@ -293,6 +293,37 @@ func TestAHeadIsWhatEveryEndpointHasWhileTheyComeSoonAfterEachOther(t *testing.T
 	agreesOn(t, client, chain[10])
 	two.set(func(n *badNode) { n.chain = chain[:12] })
 	agreesOn(t, client, chain[11])
+}
+
+func TestTheNewestBlockIsAskedOfEveryEndpoint(t *testing.T) {
+	chain := branch(nil, 12, "")
+	nodes := []*badNode{startBad(t, chain[:10]), startBad(t, chain[:10]), startBad(t, chain[:10])}
+	options := soon()
+	options.PollInterval, options.Timeout = time.Hour, time.Hour // nothing is seen but by asking
+	client := dialAll(t, options, nodes...)
+	newest := func(why string, want *types.Header) {
+		t.Helper()
+		head, err := client.Latest(t.Context())
+		if err != nil || head.Hash() != want.Hash() {
+			t.Errorf("%s: have block %v, error %v, want %d", why, head, err, want.Number)
+		}
+	}
+	nodes[0].set(func(n *badNode) { n.chain = chain[:11] })
+	newest("one of three has a new block", chain[9])
+	nodes[1].set(func(n *badNode) { n.chain = chain[:11] })
+	newest("two of three have a new block", chain[10])
+	agreesOn(t, client, chain[9]) // the third may come yet
+	nodes[2].set(func(n *badNode) { n.chain = chain[:11] })
+	newest("all have a new block", chain[10])
+	agreesOn(t, client, chain[10])
+	for _, n := range nodes {
+		n.set(func(n *badNode) { n.chain = chain[:12] })
+	}
+	nodes[2].set(func(n *badNode) { n.silent = true })
+	newest("one says nothing", chain[11])
+	if state := client.Endpoints()[2]; state.Errors != 0 || state.State != StandingOK {
+		t.Errorf("have the silent endpoint %+v, want no failure of its own: it was not waited for", state)
+	}
 }
 
 func TestAnEndpointOnAnotherBranchIsNotAskedUntilItComesBack(t *testing.T) {

@@ -37,6 +37,9 @@ func (s *stack) inBackground(t *testing.T, ops, sponsored int) (fared func() err
 		if err == nil && !report.OK(ops) {
 			err = fmt.Errorf("have %+v %v, want %d operations included", report.Totals, report.Failures, ops)
 		}
+		if err != nil && ctx.Err() == nil {
+			t.Logf("operations in the background: %v", err) // who waits for them would not say why they do not come
+		}
 		done <- err
 	}()
 	t.Cleanup(func() {
