@@ -508,7 +508,7 @@ func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	if receipt.Status == types.ReceiptStatusSuccessful && e.Kind == bundlesender.KindBundle {
 		w.node.suspicion.mined(w.builder)
 		w.routeMined(e.Attempt)
-		w.learn(e.Attempt, e.Operations, e.Hash)
+		w.learn(e.Attempt, e.Operations, nil)
 	}
 	if signed, ok := w.sent[e.Attempt]; ok && signed.tx != nil && receipt.Status == types.ReceiptStatusFailed && len(e.Operations) > 0 {
 		w.onRevert(ctx, e, receipt, signed.tx)

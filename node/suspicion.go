@@ -137,8 +137,8 @@ func (n *Node) forgetSuspects(ctx context.Context) error {
 	return nil
 }
 
-// learn takes note of what rivals took of a bundle's operations, once for each bundle.
-func (w *worker) learn(id bundlesender.AttemptID, operations []common.Hash, mined common.Hash) {
+// learn takes note of what rivals took of a bundle's operations, once for each bundle; none: it was mined.
+func (w *worker) learn(id bundlesender.AttemptID, operations []common.Hash, taken map[common.Hash]bool) {
 	signed, ok := w.sent[id]
 	if !ok || signed.learnt || signed.tx == nil || signed.tx.To() == nil {
 		return
@@ -153,20 +153,72 @@ func (w *worker) learn(id bundlesender.AttemptID, operations []common.Hash, mine
 	}
 	fates := make([]proposer.Fate, len(ops))
 	for i, op := range ops {
-		fates[i] = proposer.Fate{
-			Operation: operations[i], Account: op.Sender, Taken: w.node.history.elsewhere(operations[i:i+1], mined),
-		}
+		fates[i] = proposer.Fate{Operation: operations[i], Account: op.Sender, Taken: taken[operations[i]]}
 	}
 	signed.learnt = true
 	w.sent[id] = signed
 	w.node.suspicion.settled(fates)
 }
 
+// learnOfRivals takes note of what rivals took of the operations of a bundle that others of which were mined elsewhere.
+func (w *worker) learnOfRivals(ctx context.Context, id bundlesender.AttemptID, operations []common.Hash, tx common.Hash) {
+	if w.sent[id].learnt {
+		return
+	}
+	taken, err := w.takenByRivals(ctx, operations, tx)
+	if err != nil {
+		w.node.log.Warn("who mined operations of a bundle is not known", "signer", w.builder, "tx", tx, "err", err)
+		return
+	}
+	if len(taken) > 0 {
+		w.learn(id, operations, taken)
+	}
+}
+
+// takenByRivals returns those of the operations that were mined in a transaction of somebody else. Often it is one of our own, and no
+// rival's: the one that a bundle replaced or was replaced by, or another key's after a reorg.
+func (w *worker) takenByRivals(ctx context.Context, operations []common.Hash, tx common.Hash) (map[common.Hash]bool, error) {
+	taken, rivals := make(map[common.Hash]bool), make(map[common.Hash]bool)
+	for _, operation := range operations {
+		_, other, elsewhere := w.node.history.takenElsewhere([]common.Hash{operation}, tx)
+		if !elsewhere {
+			continue
+		}
+		rival, asked := rivals[other]
+		if !asked {
+			var err error
+			if rival, err = w.isRivals(ctx, other); err != nil {
+				return nil, err
+			}
+			rivals[other] = rival
+		}
+		if rival {
+			taken[operation] = true
+		}
+	}
+	return taken, nil
+}
+
+// isRivals reports whether none of our keys made a mined transaction. The node is asked only if this key did not.
+func (w *worker) isRivals(ctx context.Context, tx common.Hash) (bool, error) {
+	is := func(a bundlesender.Attempt) bool { return a.Hash == tx }
+	if slices.ContainsFunc(w.machine.Watch(), is) || slices.ContainsFunc(w.machine.Settled(), is) {
+		return false, nil
+	}
+	var found *struct {
+		From common.Address `json:"from"`
+	}
+	if err := w.node.chain.CallContext(ctx, &found, "eth_getTransactionByHash", tx); err != nil {
+		return false, err
+	}
+	return found != nil && w.node.keys.position(found.From) < 0, nil
+}
+
 // onRevert takes note of a mined bundle that reverted. That a rival took operations out of it is known at once, and
 // the next bundle heeds it; any other cause is looked for beside the loop.
 func (w *worker) onRevert(ctx context.Context, e bundlesender.Settle, receipt *chain.Receipt, tx *types.Transaction) {
 	if hash, other, raced := w.node.history.takenElsewhere(e.Operations, e.Hash); raced {
-		w.learn(e.Attempt, e.Operations, e.Hash)
+		w.learnOfRivals(ctx, e.Attempt, e.Operations, e.Hash)
 		w.reverted(e, fmt.Sprintf("operation %s was mined in %s", hash, other), nil)
 		return
 	}
