@@ -160,7 +160,7 @@ type BundleReverted struct {
 	Block      uint64
 	Operations int
 	Hashes     []common.Hash // of the operations, in order
-	Cause      string
+	Cause      string        // rival: …, own transaction: …, unknown: …, out of gas, or what the EntryPoint says
 	Culprits   []common.Hash // operations found guilty
 }
 

@@ -160,19 +160,18 @@ func (w *worker) learn(id bundlesender.AttemptID, operations []common.Hash, take
 	w.node.suspicion.settled(fates)
 }
 
-// learnOfRivals takes note of what rivals took of the operations of a bundle that others of which were mined elsewhere.
-func (w *worker) learnOfRivals(ctx context.Context, id bundlesender.AttemptID, operations []common.Hash, tx common.Hash) {
-	if w.sent[id].learnt {
-		return
-	}
+// learnOfRivals takes note of what rivals took of the operations of a bundle, some of which are mined elsewhere, and reports whether
+// they took any.
+func (w *worker) learnOfRivals(ctx context.Context, id bundlesender.AttemptID, operations []common.Hash, tx common.Hash) (took bool) {
 	taken, err := w.takenByRivals(ctx, operations, tx)
 	if err != nil {
 		w.node.log.Warn("who mined operations of a bundle is not known", "signer", w.builder, "tx", tx, "err", err)
-		return
+		return false
 	}
 	if len(taken) > 0 {
 		w.learn(id, operations, taken)
 	}
+	return len(taken) > 0
 }
 
 // takenByRivals returns those of the operations that were mined in a transaction of somebody else. Often it is one of our own, and no
@@ -201,8 +200,8 @@ func (w *worker) takenByRivals(ctx context.Context, operations []common.Hash, tx
 
 // isRivals reports whether none of our keys made a mined transaction. The node is asked only if this key did not.
 func (w *worker) isRivals(ctx context.Context, tx common.Hash) (bool, error) {
-	is := func(a bundlesender.Attempt) bool { return a.Hash == tx }
-	if slices.ContainsFunc(w.machine.Watch(), is) || slices.ContainsFunc(w.machine.Settled(), is) {
+	ours := func(a bundlesender.Attempt) bool { return a.Hash == tx }
+	if slices.ContainsFunc(w.machine.Watch(), ours) || slices.ContainsFunc(w.machine.Settled(), ours) {
 		return false, nil
 	}
 	var found *struct {
@@ -218,8 +217,11 @@ func (w *worker) isRivals(ctx context.Context, tx common.Hash) (bool, error) {
 // the next bundle heeds it; any other cause is looked for beside the loop.
 func (w *worker) onRevert(ctx context.Context, e bundlesender.Settle, receipt *chain.Receipt, tx *types.Transaction) {
 	if hash, other, raced := w.node.history.takenElsewhere(e.Operations, e.Hash); raced {
-		w.learnOfRivals(ctx, e.Attempt, e.Operations, e.Hash)
-		w.reverted(e, fmt.Sprintf("operation %s was mined in %s", hash, other), nil)
+		by := "own transaction"
+		if w.learnOfRivals(ctx, e.Attempt, e.Operations, e.Hash) {
+			by = "rival"
+		}
+		w.reverted(e, fmt.Sprintf("%s: operation %s was mined in %s", by, hash, other), nil)
 		return
 	}
 	w.node.validator.inner.DoubtBundles()

@@ -425,7 +425,9 @@ func (w *worker) observe(ctx context.Context, at bundlesender.Head, reorged []bu
 		}
 		if w.node.history.elsewhere(attempt.Operations, attempt.Hash) {
 			observation.Hit = append(observation.Hit, attempt.ID)
-			w.learnOfRivals(ctx, attempt.ID, attempt.Operations, attempt.Hash)
+			if !w.sent[attempt.ID].learnt {
+				w.learnOfRivals(ctx, attempt.ID, attempt.Operations, attempt.Hash)
+			}
 		}
 	}
 	observation.Dropped = w.dropped(ctx, watched, seen)

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"net/http"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -195,7 +196,7 @@ func (m *Metrics) count(e event.Event) {
 	case event.BundleMined:
 		m.minedBundle(e)
 	case event.BundleReverted:
-		m.reverted.inc(short(e.Cause))
+		m.reverted.inc(revertCause(e.Cause))
 	case event.SenderMoved:
 		m.transitions.inc(e.From, e.To, e.Cause)
 		m.moved(e)
@@ -366,10 +367,20 @@ func reasonOf(code int) string {
 	return other
 }
 
-// short is a cause without its particulars.
-func short(cause string) string {
+// aaCode is how the EntryPoint's own words begin.
+var aaCode = regexp.MustCompile(`^AA\d\d`)
+
+// revertCause names why a bundle reverted, by one of a closed set of labels: contracts choose their words themselves.
+func revertCause(cause string) string {
 	word, _, _ := strings.Cut(cause, ": ")
-	return word
+	switch word {
+	case "rival", "own transaction", "out of gas", "unknown":
+		return word
+	}
+	if code := aaCode.FindString(cause); code != "" {
+		return code
+	}
+	return other
 }
 
 func distance(from, to uint64) float64 { return float64(max(to, from) - from) }

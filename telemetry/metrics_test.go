@@ -318,3 +318,21 @@ func (p writtenProfile) WriteTo(w io.Writer, _ int) error {
 	_, err := io.WriteString(w, string(p))
 	return err
 }
+
+func TestWhyABundleRevertedIsOneOfAFewLabels(t *testing.T) {
+	for cause, want := range map[string]string{
+		"rival: operation 0x12 was mined in 0x34":           "rival",
+		"own transaction: operation 0x12 was mined in 0x34": "own transaction",
+		"unknown: dial tcp 10.0.0.1: connection refused":    "unknown",
+		"out of gas": "out of gas",
+		"AA25 invalid account nonce, because of a transaction in the same block": "AA25",
+		"AA33 reverted: only 17 left":                                            "AA33",
+		"my paymaster's balance is 1234567":                                      "other",
+		"AA":                                                                     "other",
+		"":                                                                       "other",
+	} {
+		if have := revertCause(cause); have != want {
+			t.Errorf("%q: have %q, want %q", cause, have, want)
+		}
+	}
+}

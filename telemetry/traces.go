@@ -99,7 +99,7 @@ func (t *Traces) hear(e event.Event) {
 	case event.BundleSent:
 		t.inBundle(e.Hashes, "sent", attribute.Stringer("tx", e.Tx), attribute.String("answer", e.Answer), attribute.Int64("nonce", int64(e.Nonce))) //nolint:gosec // nonces are small
 	case event.BundleReverted:
-		t.inBundle(e.Hashes, "reverted", attribute.Stringer("tx", e.Tx), attribute.String("cause", short(e.Cause)))
+		t.inBundle(e.Hashes, "reverted", attribute.Stringer("tx", e.Tx), attribute.String("cause", revertCause(e.Cause)))
 	case event.OperationsReleased:
 		for _, hash := range e.Hashes {
 			t.released(hash)

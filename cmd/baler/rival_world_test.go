@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 
@@ -93,6 +94,13 @@ func (l *eventLog) byRoute(name string) (n int) {
 		}
 	}
 	return n
+}
+
+// isOutInPublic reports whether a transaction of a nonce was submitted the usual way.
+func (l *eventLog) isOutInPublic(signer common.Address, nonce uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.sent, func(s event.BundleSent) bool { return s.Signer == signer && s.Nonce == nonce && s.Route == "" })
 }
 
 // removedReason is why an operation was removed; empty: it was not.
