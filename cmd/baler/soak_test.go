@@ -286,6 +286,8 @@ func (s *soak) run(t *testing.T, faults []fault) {
 	for _, finding := range found.shared {
 		t.Errorf("in two keys' live transactions: %s", finding)
 	}
+	t.Logf("blocks from the acknowledgement to the operation's own: p50 %d, p99 %d, most %d, whatever was wrong meanwhile",
+		found.waited(0.5), found.waited(0.99), found.waited(1))
 	t.Logf("seed %d, %s: %d operations acknowledged, each mined once; %d bundles, %d reverted, %d operations in two keys' live transactions, %d without operations; profit %s wei, to the wei",
 		seed, lasts, found.operations, found.bundles, found.reverted, len(found.shared), found.empty, books.Total.Profit)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,6 +40,7 @@ type traffic struct {
 
 	mu    sync.Mutex
 	acked []common.Hash
+	at    []uint64             // the chain's head when each was acknowledged
 	seen  map[common.Hash]bool // in some block, that a reorg may have taken back
 }
 
@@ -144,6 +146,7 @@ func (tr *traffic) deliver(t *testing.T, a *account, op *userop.UserOperation, h
 		defer cancel()
 		var have common.Hash
 		err := client.CallContext(call, &have, "eth_sendUserOperation", op, a.ep.Address)
+		head := tr.w.chain.Head().Number.Uint64()
 		tr.mu.Lock()
 		defer tr.mu.Unlock()
 		switch {
@@ -155,7 +158,7 @@ func (tr *traffic) deliver(t *testing.T, a *account, op *userop.UserOperation, h
 		case have != hash:
 			t.Errorf("eth_sendUserOperation: have hash %s, want %s", have, hash)
 		}
-		tr.acked = append(tr.acked, hash)
+		tr.acked, tr.at = append(tr.acked, hash), append(tr.at, head)
 		return true
 	})
 	if !delivered && tr.ctx.Err() == nil {
@@ -261,6 +264,7 @@ func (tr *traffic) promised() []common.Hash {
 // outcome is what the chain says at the end.
 type outcome struct {
 	operations int      // acknowledged, each mined once
+	waits      []uint64 // blocks from its acknowledgement to its own, of each, the shortest first
 	bundles    int      // transactions of the bundle senders that hold operations
 	reverted   int      // of these
 	empty      int      // transactions without operations: cancellations, foreign ones
@@ -302,7 +306,21 @@ func (tr *traffic) settled(t *testing.T, senders int) outcome {
 	tr.w.checkSigners(t, senders)
 	found := tr.w.outcome(t, senders)
 	found.operations = len(promised)
+	for i, hash := range promised { // nobody acknowledges any more
+		if mined := events[hash]; len(mined) > 0 {
+			found.waits = append(found.waits, mined[0].BlockNumber-min(mined[0].BlockNumber, tr.at[i]))
+		}
+	}
+	slices.Sort(found.waits)
 	return found
+}
+
+// waited is how many blocks a share of the operations waited at most.
+func (o outcome) waited(share float64) uint64 {
+	if len(o.waits) == 0 {
+		return 0
+	}
+	return o.waits[int(share*float64(len(o.waits)-1))]
 }
 
 // atRest says what of the bundle senders still waits: in the bundler, or in the node's pool.
