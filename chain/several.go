@@ -341,7 +341,7 @@ func vote(live []standing, height uint64) (agreed *types.Header, votes int) {
 // newest asks every endpoint that has the agreed head for its newest block, and returns the newest of these that is not one
 // endpoint's alone, where there are three or more. It will be agreed on, at the latest when the patience for the others ends. An
 // endpoint that does not answer is not waited for longer than that.
-func (s *several) newest(ctx context.Context) (*types.Header, error) {
+func (s *several) newest(ctx context.Context) (*types.Header, error) { //nolint:contextcheck // ctx ends the requests too, below
 	// An end of the call, or of the patience, is not the endpoint's failure: it is cancelled, and no deadline of the request.
 	asking, cancel := context.WithCancel(s.running)
 	defer cancel()

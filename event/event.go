@@ -164,7 +164,8 @@ type BundleReverted struct {
 	Culprits   []common.Hash // operations found guilty
 }
 
-// BundleUnmined: the block that held a transaction of ours left the canonical chain; it waits again.
+// BundleUnmined: the block that held a transaction of ours left the canonical chain; it waits again. Block is 0 where the books did not
+// have it.
 type BundleUnmined struct {
 	Signer common.Address
 	Tx     common.Hash

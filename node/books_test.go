@@ -9,6 +9,7 @@ import (
 	"baler/bundlesender"
 	"baler/chain"
 	"baler/entrypoint"
+	"baler/event"
 	"baler/lease"
 	"baler/profit"
 	"baler/store"
@@ -155,4 +156,32 @@ func TestTheBooksHaveEachTransactionOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The books of the pool's process follow what builders in other processes tell of their transactions, in the order in which they tell
+// it. What else they ask of the pool may come later: after a time in which it was not reached, all at once.
+func TestABuildersTransactionIsInTheBooksAsItWasToldLast(t *testing.T) {
+	n, _ := poolOf(Config{}, 0)
+	n.own, n.told = newOwnGas(), func(event.Event) {}
+	tx := common.Hash{1}
+	in := func(block byte) event.Event {
+		return event.BundleMined{Tx: tx, Entry: profit.Entry{Transaction: tx, Block: uint64(block), BlockHash: common.Hash{block}, Kind: profit.Bundle}}
+	}
+	for i, step := range []struct {
+		told event.Event
+		want common.Hash // block; zero: it is not in the books
+	}{{in(5), common.Hash{5}}, {event.BundleUnmined{Tx: tx, Block: 5}, common.Hash{}}, {in(6), common.Hash{6}}, {in(6), common.Hash{6}}} {
+		if err := n.desk.Tell(t.Context(), []event.Event{step.told}); err != nil {
+			t.Fatal(err)
+		}
+		if have := n.books.books.Report(profit.Query{Bundles: 9}).Total.Bundles; (have == 1) != (step.want != common.Hash{}) || have == 1 && !n.books.has(tx, step.want) {
+			t.Errorf("step %d: have %d bundles, want it in block %s", i, have, step.want)
+		}
+	}
+	if err := n.desk.Revive(t.Context(), "builder", []common.Hash{{7}}, 99); err != nil {
+		t.Fatal(err)
+	}
+	if !n.books.has(tx, common.Hash{6}) {
+		t.Error("what the builder had asked for when the block before was gone struck the transaction in its new block")
+	}
 }

@@ -362,7 +362,7 @@ func (f *forks) builderSees(t *rapid.T, b *forkBuilder) {
 	b.view = f.chain
 	for _, tx := range b.txs {
 		if was := blockOf(before, tx); was != (common.Hash{}) && was != blockOf(b.view, tx) {
-			_ = f.node.desk.Revive(t.Context(), b.name, tx.hash, tx.ops, f.until())
+			_ = f.node.desk.Revive(t.Context(), b.name, tx.ops, f.until())
 		}
 	}
 	w := &worker{node: f.node, builder: b.name}

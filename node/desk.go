@@ -118,9 +118,8 @@ func (n *Node) hold(builder string, operations []common.Hash, until uint64) {
 }
 
 // Revive implements [BuilderPool].
-func (d *desk) Revive(_ context.Context, builder string, transaction common.Hash, operations []common.Hash, until uint64) error {
+func (d *desk) Revive(_ context.Context, builder string, operations []common.Hash, until uint64) error {
 	d.node.pool.look(func(p *pool.Pool) { p.Carry(builder, operations, until) })
-	d.node.strike(transaction)
 	return nil
 }
 
@@ -187,11 +186,16 @@ func (d *desk) Throttle(_ context.Context, entities []common.Address) error {
 	return nil
 }
 
-// Tell implements [BuilderPool]. What another process's transaction has earned goes into the books here.
+// Tell implements [BuilderPool]. What another process's transaction has earned goes into the books here, and out of them when its block
+// leaves the chain. Both are told by events, whose order the chain's is: a call beside them could strike what was entered after it.
 func (d *desk) Tell(_ context.Context, events []event.Event) error {
 	for _, e := range events {
-		if mined, ok := e.(event.BundleMined); ok {
-			d.node.enter(mined.Entry)
+		switch e := e.(type) {
+		case event.BundleMined:
+			d.node.enter(e.Entry)
+		case event.BundleUnmined:
+			d.node.strike(e.Tx)
+		default: // about other things
 		}
 		d.node.told(e)
 	}

@@ -444,15 +444,14 @@ func (w *worker) backOff(ctx context.Context, e bundlesender.Backoff) {
 // revive takes a transaction that a reorg un-mined back into flight.
 func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 	until := w.node.head.Load().number() + claimBlocks
-	if mined, struck := w.node.strike(e.Hash); struck {
-		unmined := event.BundleUnmined{Signer: mined.Signer, Tx: e.Hash, Block: mined.Block}
-		if signed, known := w.sent[e.Attempt]; known {
-			unmined.Nonce = new(signed.nonce)
-		}
-		w.node.sink(unmined)
+	mined, _ := w.node.strike(e.Hash)
+	unmined := event.BundleUnmined{Signer: w.key.Address(), Tx: e.Hash, Block: mined.Block}
+	if signed, known := w.sent[e.Attempt]; known {
+		unmined.Nonce = new(signed.nonce)
 	}
+	w.node.sink(unmined) // also where it was not in the books here: they may be another process's
 	w.ask(ctx, errand{what: "claiming the operations of a transaction that a reorg un-mined", run: func(ctx context.Context) error {
-		return w.node.port.Revive(ctx, w.builder, e.Hash, e.Operations, until)
+		return w.node.port.Revive(ctx, w.builder, e.Operations, until)
 	}})
 	w.unshelve(e.Attempt)
 	w.relayAgain(ctx, e.Attempt)

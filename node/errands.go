@@ -122,7 +122,7 @@ func (w *worker) present(ctx context.Context, held, carries []common.Hash, until
 	}
 	missing = slices.DeleteFunc(slices.Clone(missing), func(op common.Hash) bool { return !carried[op] })
 	if len(missing) > 0 {
-		err = w.node.port.Revive(ctx, w.builder, common.Hash{}, missing, until)
+		err = w.node.port.Revive(ctx, w.builder, missing, until)
 	}
 	return err
 }

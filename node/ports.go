@@ -48,9 +48,8 @@ type BuilderPool interface {
 	Resume(ctx context.Context, builder string, operations []common.Hash, until uint64) error
 	// Leave says that the builder ends. What its transactions hold, as with Resume, stays claimed until a block.
 	Leave(ctx context.Context, builder string, operations []common.Hash, until uint64) error
-	// Revive says that a transaction of the builder waits that holds these operations: a reorg has un-mined it, or, where transaction is
-	// zero, the pool did not know.
-	Revive(ctx context.Context, builder string, transaction common.Hash, operations []common.Hash, until uint64) error
+	// Revive says that a transaction of the builder waits that holds these operations: a reorg has un-mined it, or the pool did not know.
+	Revive(ctx context.Context, builder string, operations []common.Hash, until uint64) error
 
 	// Operations returns those of the operations that are in the pool.
 	Operations(ctx context.Context, hashes []common.Hash) ([]*pool.Operation, error)

@@ -102,8 +102,8 @@ func (b builders) Leave(ctx context.Context, builder string, ops []common.Hash, 
 	return b.do(func(p node.BuilderPool) error { return p.Leave(ctx, builder, ops, until) })
 }
 
-func (b builders) Revive(ctx context.Context, builder string, tx common.Hash, ops []common.Hash, until uint64) error {
-	return b.do(func(p node.BuilderPool) error { return p.Revive(ctx, builder, tx, ops, until) })
+func (b builders) Revive(ctx context.Context, builder string, ops []common.Hash, until uint64) error {
+	return b.do(func(p node.BuilderPool) error { return p.Revive(ctx, builder, ops, until) })
 }
 
 func (b builders) Operations(ctx context.Context, hashes []common.Hash) ([]*pool.Operation, error) {

@@ -224,9 +224,9 @@ func (p builderPort) Leave(ctx context.Context, builder string, operations []com
 }
 
 // Revive implements [node.BuilderPool].
-func (p builderPort) Revive(ctx context.Context, builder string, transaction common.Hash, operations []common.Hash, until uint64) error {
+func (p builderPort) Revive(ctx context.Context, builder string, operations []common.Hash, until uint64) error {
 	_, err := call(ctx, p.Client, p.method("Revive"),
-		&pb.ReviveRequest{Builder: valid(builder), Transaction: encodeHash(transaction), Hashes: encodeHashes(operations), UntilBlock: until},
+		&pb.ReviveRequest{Builder: valid(builder), Transaction: encodeHash(common.Hash{}), Hashes: encodeHashes(operations), UntilBlock: until},
 		func(e *endpoint, ctx context.Context, r *pb.ReviveRequest) (*pb.ReviveResponse, error) {
 			return e.builder.Revive(ctx, r)
 		})

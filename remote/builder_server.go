@@ -173,14 +173,12 @@ func (h *builderHandler) Leave(ctx context.Context, r *pb.LeaveRequest) (*pb.Lea
 
 // Revive implements the service.
 func (h *builderHandler) Revive(ctx context.Context, r *pb.ReviveRequest) (*pb.ReviveResponse, error) {
-	var d decoder
-	transaction, hashes := d.hash("transaction", r.GetTransaction()), d.hashes("hashes", r.GetHashes())
-	if d.err != nil {
-		return nil, notUnderstood(d.err)
+	hashes, err := decodeHashes(r.GetHashes())
+	if err != nil {
+		return nil, notUnderstood(err)
 	}
 	m := new(pb.ReviveResponse)
-	var err error
-	m.Failure, err = failure(ctx, termOf(ctx).builders.Revive(ctx, r.GetBuilder(), transaction, hashes, r.GetUntilBlock()))
+	m.Failure, err = failure(ctx, termOf(ctx).builders.Revive(ctx, r.GetBuilder(), hashes, r.GetUntilBlock()))
 	return m, err
 }
 

@@ -1150,12 +1150,12 @@ func (x *LeaveResponse) GetFailure() *Failure {
 	return nil
 }
 
-// ReviveRequest names a transaction and what it holds.
+// ReviveRequest names what a transaction holds that waits again.
 type ReviveRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The builder: its key's address.
 	Builder string `protobuf:"bytes,1,opt,name=builder,proto3" json:"builder,omitempty"`
-	// The transaction.
+	// Zeros, for pools of older versions: they strike a transaction from their books with it. It is struck with its event.
 	Transaction []byte `protobuf:"bytes,2,opt,name=transaction,proto3" json:"transaction,omitempty"`
 	// Hashes of operations.
 	Hashes [][]byte `protobuf:"bytes,3,rep,name=hashes,proto3" json:"hashes,omitempty"`
