@@ -271,14 +271,21 @@ func (w *worker) submit(ctx context.Context, e bundlesender.Submit, bundle *prop
 		w.post(outcome)
 		return
 	}
+	// From here on it may be in the journal: who holds the key next knows that it may have left, and sends it. So nobody else may have
+	// its operations, though this process does not send it.
+	left := bundlesender.Submitted{Attempt: e.Attempt.ID, Hash: tx.Hash(), Outcome: bundlesender.Unknown}
 	if err := w.journal.Signed(ctx, e.Attempt, tx, by.name); err != nil {
 		w.node.log.Error("a signed bundle could not be written down; it is not sent", "signer", w.builder, "err", err)
-		w.post(outcome)
+		w.post(left)
 		return
 	}
 	journaled()
 	w.node.config.Boundary("bundle journaled")
-	if !w.holds() || !claimed() { // the next holder has it in the journal, and knows that it may have left
+	switch {
+	case !w.holds():
+		w.post(left)
+		return
+	case !claimed():
 		w.post(outcome)
 		return
 	}

@@ -232,6 +232,43 @@ func TestAKeyThatIsTakenAwaySignsNothingMore(t *testing.T) {
 	}
 }
 
+// A bundle that is in the journal when its key is lost is not sent by this process, but by whoever holds the key next: until then nobody
+// else has its operations.
+func TestABundleInTheJournalOfALostKeyKeepsItsOperations(t *testing.T) {
+	keys := newKeyServer(t)
+	var lose sync.Once
+	s := startStack(t, leased(keys, 1), func(c *node.Config) {
+		c.Boundary = func(at string) {
+			if at == "bundle journaled" {
+				lose.Do(func() { keys.set(c.Signers[0].Address(), true) })
+			}
+		}
+	})
+	s.holds(t, s.key(0))
+	a := s.accounts(t, s.config.EntryPoints[0].Version, 1, true)[0]
+	hash := a.send(t, a.op(t))
+	var tx common.Hash
+	_ = s.client.CallContext(t.Context(), &tx, "debug_bundler_sendBundleNow") // the key goes meanwhile
+	s.holds(t)
+	keys.set(s.key(1), false)
+	s.holds(t, s.key(1))
+	s.sendsNothing(t)
+	keys.set(s.key(0), false)
+	s.holds(t, s.key(0), s.key(1))
+	eventually(t, "its operation is mined", func() error {
+		s.mine(t, 1)
+		if have := s.status(t, hash); have.Status != "included" {
+			return fmt.Errorf("have %v", have)
+		}
+		return nil
+	})
+	for i, want := range []uint64{1, 0} {
+		if nonce, err := s.eth.NonceAt(t.Context(), s.key(i), nil); err != nil || nonce != want {
+			t.Errorf("key %d: have nonce %d, %v, want %d", i, nonce, err, want)
+		}
+	}
+}
+
 func TestNewKeysJoinAndMissingOnesLeaveWithoutARestart(t *testing.T) {
 	s := startStack(t, func(c *node.Config) { c.Sender = bundlesender.DefaultConfig() })
 	s.holds(t, s.key(0), s.key(1))
