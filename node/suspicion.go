@@ -161,17 +161,17 @@ func (w *worker) learn(id bundlesender.AttemptID, operations []common.Hash, take
 }
 
 // learnOfRivals takes note of what rivals took of the operations of a bundle, some of which are mined elsewhere, and reports whether
-// they took any.
-func (w *worker) learnOfRivals(ctx context.Context, id bundlesender.AttemptID, operations []common.Hash, tx common.Hash) (took bool) {
+// they took any. An error says that it is not known.
+func (w *worker) learnOfRivals(ctx context.Context, id bundlesender.AttemptID, operations []common.Hash, tx common.Hash) (took bool, err error) {
 	taken, err := w.takenByRivals(ctx, operations, tx)
 	if err != nil {
 		w.node.log.Warn("who mined operations of a bundle is not known", "signer", w.builder, "tx", tx, "err", err)
-		return false
+		return false, err
 	}
 	if len(taken) > 0 {
 		w.learn(id, operations, taken)
 	}
-	return len(taken) > 0
+	return len(taken) > 0, nil
 }
 
 // takenByRivals returns those of the operations that were mined in a transaction of somebody else. Often it is one of our own, and no
@@ -218,7 +218,10 @@ func (w *worker) isRivals(ctx context.Context, tx common.Hash) (bool, error) {
 func (w *worker) onRevert(ctx context.Context, e bundlesender.Settle, receipt *chain.Receipt, tx *types.Transaction) {
 	if hash, other, raced := w.node.history.takenElsewhere(e.Operations, e.Hash); raced {
 		by := "own transaction"
-		if w.learnOfRivals(ctx, e.Attempt, e.Operations, e.Hash) {
+		switch took, err := w.learnOfRivals(ctx, e.Attempt, e.Operations, e.Hash); {
+		case err != nil:
+			by = "unknown"
+		case took:
 			by = "rival"
 		}
 		w.reverted(e, fmt.Sprintf("%s: operation %s was mined in %s", by, hash, other), nil)

@@ -426,7 +426,7 @@ func (w *worker) observe(ctx context.Context, at bundlesender.Head, reorged []bu
 		if w.node.history.elsewhere(attempt.Operations, attempt.Hash) {
 			observation.Hit = append(observation.Hit, attempt.ID)
 			if !w.sent[attempt.ID].learnt {
-				w.learnOfRivals(ctx, attempt.ID, attempt.Operations, attempt.Hash)
+				_, _ = w.learnOfRivals(ctx, attempt.ID, attempt.Operations, attempt.Hash) // asked again at the next head
 			}
 		}
 	}

@@ -60,9 +60,6 @@ func (a *audit) look(t *testing.T, w *world, senders int) {
 		}
 		for _, tx := range block.Transactions() {
 			if from, err := types.Sender(signer, tx); err == nil && ours[from] && !booked[tx.Hash()] {
-				if a.missing == nil {
-					a.missing = make(map[common.Hash]absent)
-				}
 				a.missing[tx.Hash()] = absent{fmt.Sprintf("block %d, transaction %s of %s with nonce %d", a.next, tx.Hash(), from, tx.Nonce()), head}
 			}
 		}

@@ -19,6 +19,7 @@ import (
 	"baler/internal/redistest"
 	"baler/store"
 
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"golang.org/x/sys/unix"
 )
@@ -260,7 +261,7 @@ func (s *soak) run(t *testing.T, faults []fault) {
 		t.Logf("no fault is called %q here", only)
 		return
 	}
-	var books audit
+	auditor := audit{missing: make(map[common.Hash]absent)}
 	var order []int // each fault once before any comes again
 	for end := time.Now().Add(lasts); time.Now().Before(end) && !t.Failed(); {
 		if len(order) == 0 {
@@ -273,12 +274,12 @@ func (s *soak) run(t *testing.T, faults []fault) {
 		next.do(s, t)
 		s.done[next.name]++
 		s.pass(t, 200, 2000)
-		books.look(t, s.w, faultySenders)
+		auditor.look(t, s.w, faultySenders)
 	}
 	s.node.fail(nil)
 	s.traffic.accepted(t, len(s.traffic.promised())+10) // it still serves
 	found := s.traffic.settled(t, faultySenders)
-	sums := s.w.checkBooks(t, faultySenders)
+	books := s.w.checkBooks(t, faultySenders)
 	for _, name := range slices.Sorted(maps.Keys(s.done)) {
 		t.Logf("%3d × %s", s.done[name], name)
 	}
@@ -291,7 +292,7 @@ func (s *soak) run(t *testing.T, faults []fault) {
 	t.Logf("blocks from the acknowledgement to the operation's own: p50 %d, p99 %d, most %d, whatever was wrong meanwhile",
 		found.waited(0.5), found.waited(0.99), found.waited(1))
 	t.Logf("seed %d, %s: %d operations acknowledged, each mined once; %d bundles, %d reverted, %d operations in two keys' live transactions, %d without operations; profit %s wei, to the wei",
-		seed, lasts, found.operations, found.bundles, found.reverted, len(found.shared), found.empty, sums.Total.Profit)
+		seed, lasts, found.operations, found.bundles, found.reverted, len(found.shared), found.empty, books.Total.Profit)
 }
 
 // freeAddress is where nobody listens now: a process that stands by and serves again does so at one address.
