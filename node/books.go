@@ -192,6 +192,16 @@ func (n *Node) recallBooks() {
 	n.books.books.Load(entries, accounts)
 }
 
+// strikeUnmined takes out of the books, which are read back by now, what a reorg had taken back when the process died.
+func (w *worker) strikeUnmined() {
+	for _, attempt := range w.unmined {
+		if mined, struck := w.node.strike(attempt.Hash); struck {
+			w.sayUnmined(attempt.ID, attempt.Hash, mined.Block)
+		}
+	}
+	w.unmined = nil
+}
+
 // recountHeads is for how many heads after a start it is asked for a receipt that the node does not have.
 const recountHeads = 64
 

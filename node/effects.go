@@ -48,7 +48,7 @@ func (w *worker) do(ctx context.Context, effect bundlesender.Effect) {
 			w.cancel(ctx, e, hard)
 		})
 	case bundlesender.Observe:
-		w.answerObserve(ctx, e)
+		w.observed = w.answerObserve(ctx, e)
 	case bundlesender.Release:
 		w.release(ctx, e.Operations)
 		w.node.sink(event.OperationsReleased{Signer: w.key.Address(), Hashes: e.Operations})
@@ -418,27 +418,24 @@ func (n *Node) tooDear(fees gas.Fees) bool {
 	return !ceiling.IsZero() && fees.MaxFee.Gt(&ceiling) || !budget.IsZero() && cost.Gt(&budget)
 }
 
-// answerObserve reads the key's nonce and transactions at the current head.
-func (w *worker) answerObserve(ctx context.Context, e bundlesender.Observe) {
+// answerObserve reads the key's nonce and transactions at the current head. It is nil when the worker ends.
+func (w *worker) answerObserve(ctx context.Context, e bundlesender.Observe) *bundlesender.Observed {
 	select {
 	case <-w.node.started:
 	default: // an operator was faster than the first head
-		w.post(bundlesender.Observed{Seq: e.Seq, Failed: true})
-		return
+		return &bundlesender.Observed{Seq: e.Seq, Failed: true}
 	}
 	head := w.node.head.Load()
-	observed := bundlesender.Observed{Seq: e.Seq, Number: head.number(), Hash: head.header.Hash()}
-	observation, err := w.observe(ctx, bundlesender.Head{Number: observed.Number, Hash: observed.Hash}, nil)
+	at := bundlesender.Head{Number: head.number(), Hash: head.header.Hash()}
+	observation, err := w.observe(ctx, at, nil)
 	if err != nil {
 		if ctx.Err() != nil {
-			return // the end, not the node's failure
+			return nil // the end, not the node's failure
 		}
 		w.node.log.Warn("reading the signer's nonce failed", "signer", w.builder, "err", err)
-		observed.Failed = true
-	} else {
-		observed.Observation = *observation
+		return &bundlesender.Observed{Seq: e.Seq, Failed: true}
 	}
-	w.post(observed)
+	return &bundlesender.Observed{Seq: e.Seq, Number: at.Number, Hash: at.Hash, Observation: *observation}
 }
 
 // backOff waits and says so.
@@ -452,16 +449,20 @@ func (w *worker) backOff(ctx context.Context, e bundlesender.Backoff) {
 func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 	until := w.node.head.Load().number() + claimBlocks
 	mined, _ := w.node.strike(e.Hash)
-	unmined := event.BundleUnmined{Signer: w.key.Address(), Tx: e.Hash, Block: mined.Block}
-	if signed, known := w.sent[e.Attempt]; known {
-		unmined.Nonce = new(signed.nonce)
-	}
-	w.node.sink(unmined) // also where it was not in the books here: they may be another process's
+	w.sayUnmined(e.Attempt, e.Hash, mined.Block) // also where it was not in the books here: they may be another process's
 	w.ask(ctx, errand{what: "claiming the operations of a transaction that a reorg un-mined", run: func(ctx context.Context) error {
 		return w.node.port.Revive(ctx, w.builder, e.Operations, until)
 	}})
 	w.unshelve(e.Attempt)
 	w.relayAgain(ctx, e.Attempt)
+}
+
+func (w *worker) sayUnmined(id bundlesender.AttemptID, tx common.Hash, block uint64) {
+	unmined := event.BundleUnmined{Signer: w.key.Address(), Tx: tx, Block: block}
+	if signed, known := w.sent[id]; known {
+		unmined.Nonce = new(signed.nonce)
+	}
+	w.node.sink(unmined)
 }
 
 // shelve leaves a mined transaction to the journal, if there is one: it is needed again after a reorg alone, and there are as many as a
@@ -506,6 +507,7 @@ func (w *worker) settle(ctx context.Context, e bundlesender.Settle) {
 	delete(w.mined, e.Hash)
 	w.node.config.Boundary("transaction mined")
 	if receipt == nil {
+		w.node.log.Error("a mined transaction has no receipt here; it is not in the books before the next start", "signer", w.builder, "tx", e.Hash)
 		return
 	}
 	w.node.own.add(receipt.BlockNumber.Uint64(), receipt.GasUsed)

@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +17,7 @@ import (
 	"baler/signer"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // withoutReceipts stands before a node and fails what asks for a receipt. It returns its URL.
@@ -41,6 +41,39 @@ func withoutReceipts(t *testing.T, url string) string {
 	return server.URL
 }
 
+// leased makes a life of a node whose only key, with its journal, is on a server.
+func (r *roles) leased(from *keyServer) func(*node.Config) {
+	return func(c *node.Config) {
+		c.Signers, c.Keys = []signer.Signer{signer.NewPrivateKey(r.chain.Keys()[0])}, from
+	}
+}
+
+// booked waits until the books have so many bundles, and returns them.
+func (r *roles) booked(t *testing.T, bundles uint64) (report *profit.Report) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("bundles in the books: %d", bundles), func() (err error) {
+		report, err = r.pool.Profit(t.Context(), profit.Query{Bundles: 10})
+		if err == nil && report.Total.Bundles != bundles {
+			err = fmt.Errorf("have %d", report.Total.Bundles)
+		}
+		return err
+	})
+	return report
+}
+
+// steps waits until the bundle sender has acted on the head.
+func (r *roles) steps(t *testing.T) {
+	t.Helper()
+	eventually(t, "the bundle sender sees the head", func() error {
+		report, _ := r.pool.Health(t.Context())
+		health, ok := report.(node.Health)
+		if !ok || len(health.Senders) != 1 || health.Senders[0].Head < r.chain.Head().Number.Uint64() {
+			return fmt.Errorf("have %+v", report)
+		}
+		return nil
+	})
+}
+
 // A journal says that a bundle was mined, and the books that were not durable yet do not. The next life enters it, also if it begins
 // when the bundle is out of a reorg's reach and the journal is about to forget it.
 func TestWhatTheBooksHaveMissedIsEnteredHoweverLongTheBundlerWasAway(t *testing.T) {
@@ -49,23 +82,10 @@ func TestWhatTheBooksHaveMissedIsEnteredHoweverLongTheBundlerWasAway(t *testing.
 	r.stack = startStackOn(t, devchain.Config{Mining: devchain.Manual}, func(c *node.Config) {
 		c.Signers, c.RemoteEdge = nil, edge{line: r.line}
 	})
-	leased := func(c *node.Config) {
-		c.Signers, c.Keys = []signer.Signer{signer.NewPrivateKey(r.chain.Keys()[0])}, leases
-	}
-	booked := func(what string) (report *profit.Report) {
-		t.Helper()
-		eventually(t, what, func() (err error) {
-			report, err = r.pool.Profit(t.Context(), profit.Query{Bundles: 10})
-			if err == nil && report.Total.Bundles != 1 {
-				err = errors.New("it is not in the books")
-			}
-			return err
-		})
-		return report
-	}
+	leased := r.leased(leases)
 	r.startLife(t, leased)
 	r.bundled(t)
-	want := booked("the bundle is in the books")
+	want := r.booked(t, 1)
 	r.stop()
 	if _, err := r.chain.Mine(t.Context(), chain.ReorgDepth+6); err != nil {
 		t.Fatal(err)
@@ -76,21 +96,46 @@ func TestWhatTheBooksHaveMissedIsEnteredHoweverLongTheBundlerWasAway(t *testing.
 	r.startLife(t, leased)
 	for range 3 {
 		r.mine(t, 1)
-		eventually(t, "the bundle sender sees the head", func() error {
-			report, _ := r.pool.Health(t.Context())
-			health, ok := report.(node.Health)
-			if !ok || len(health.Senders) != 1 || health.Senders[0].Head < r.chain.Head().Number.Uint64() {
-				return fmt.Errorf("have %+v", report)
-			}
-			return nil
-		})
+		r.steps(t)
 	}
 	r.stop()
 	r.dir, r.nodeURL = t.TempDir(), ""
 	r.startLife(t, leased)
 	r.mine(t, 1)
-	have := booked("the bundle is in the books of the next life")
+	have := r.booked(t, 1)
 	if diff := cmp.Diff(want.Total, have.Total); diff != "" {
 		t.Errorf("the books of the next life (-first +next):\n%s", diff)
+	}
+}
+
+// A journal says that a reorg has taken a bundle back, and the process died before the books were durable without it.
+func TestTheBooksLoseWhatAReorgHadTakenBackBeforeADeath(t *testing.T) {
+	t.Parallel()
+	r, leases := &roles{line: newLine(), dir: t.TempDir()}, newKeyServer(t)
+	r.stack = startStackOn(t, devchain.Config{Mining: devchain.Manual}, func(c *node.Config) {
+		c.Signers, c.RemoteEdge = nil, edge{line: r.line}
+	})
+	leased := r.leased(leases)
+	r.startLife(t, leased)
+	f := r.bundled(t)
+	want := r.booked(t, 1)
+	r.stop()
+	r.chain.Hold(nil)
+	if err := r.chain.Reorg(t.Context(), f.parent); err != nil {
+		t.Fatal(err)
+	}
+	with := r.dir
+	r.dir = t.TempDir() // the journal is with the key, the books are not
+	r.startLife(t, leased)
+	r.mine(t, 2)
+	r.steps(t)
+	r.stop()
+	r.dir = with
+	r.startLife(t, leased)
+	r.booked(t, 0)
+	r.chain.Release()
+	r.mine(t, 1)
+	if diff := cmp.Diff(want.Total, r.booked(t, 1).Total, cmpopts.IgnoreFields(profit.Sum{}, "Earned", "Cost")); diff != "" { // the base fee is another
+		t.Errorf("the books (-before the reorg +after it):\n%s", diff)
 	}
 }

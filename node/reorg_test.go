@@ -158,15 +158,7 @@ func TestATransactionThatAReorgTakesBackIsSentAgain(t *testing.T) {
 			s := startStack(t)
 			b := &stack{chain: s.chain, eth: s.eth, config: s.config, funds: s.funds}
 			if kept == "with a store" {
-				var err error
-				if b.config.Store, err = store.Open(t.TempDir(), store.Meta{ChainID: b.config.ChainID}, store.Options{}); err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(func() { // the node has ended by then
-					if err := b.config.Store.Close(); err != nil {
-						t.Errorf("store: %v", err)
-					}
-				})
+				b.config.Store = openStore(t, b.config.ChainID)
 			}
 			sent := make(chan string, 100)
 			b.serve(t, dial(t, between(t, s.chain.HTTPURL(), func(body []byte) {
@@ -199,6 +191,21 @@ func TestATransactionThatAReorgTakesBackIsSentAgain(t *testing.T) {
 			b.becomes(t, hash, "included", "included")
 		})
 	}
+}
+
+// openStore opens a store of its own for a node, until the test's end.
+func openStore(t *testing.T, chainID uint64) *store.Store {
+	t.Helper()
+	kept, err := store.Open(t.TempDir(), store.Meta{ChainID: chainID}, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // the node has ended by then
+		if err := kept.Close(); err != nil {
+			t.Errorf("store: %v", err)
+		}
+	})
+	return kept
 }
 
 // rawOf returns the transaction of a call of eth_sendRawTransaction.

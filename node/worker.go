@@ -45,16 +45,18 @@ type worker struct {
 	mined     map[common.Hash]*chain.Receipt      // until settled
 	calls     map[bundlesender.CallID]chan<- manualAnswer
 	nextID    bundlesender.CallID
-	looked    bool          // for foreign transactions, since something last hinted at them
-	ahead     *observation  // asked for before its head; nil: none
-	gap       bool          // blocks may have left the chain unseen
-	resumed   []common.Hash // what the journal told that its transactions hold
-	journaled func()        // of the bundle that is being stepped
-	last      []func()      // what the effects of a step leave to do that none of them waits for
-	failed    error         // the journal takes nothing more
-	lost      bool          // the key is not ours any more
+	looked    bool                   // for foreign transactions, since something last hinted at them
+	ahead     *observation           // asked for before its head; nil: none
+	gap       bool                   // blocks may have left the chain unseen
+	resumed   []common.Hash          // what the journal told that its transactions hold
+	journaled func()                 // of the bundle that is being stepped
+	last      []func()               // what the effects of a step leave to do that none of them waits for
+	observed  *bundlesender.Observed // asked for by the step under way; it is the next step
+	failed    error                  // the journal takes nothing more
+	lost      bool                   // the key is not ours any more
 
 	unbooked []bundlesender.Attempt // mined before this process was there, and perhaps not in the books
+	unmined  []bundlesender.Attempt // not mined when this process began, and perhaps in the books
 	recounts int                    // heads at which receipts of these were asked for
 
 	draining atomic.Bool   // nothing new is begun
@@ -145,7 +147,7 @@ func (w *worker) resume(ctx context.Context) error {
 	w.status.Lock()
 	w.status.Status, w.status.recent = w.machine.Status(), resumed.Recent
 	w.status.Unlock()
-	w.resumed, w.unbooked = w.carries(), w.machine.Settled()
+	w.resumed, w.unbooked, w.unmined = w.carries(), w.machine.Settled(), w.machine.Watch()
 	for id, tx := range resumed.Signed {
 		w.sent[id] = signedTx{tx: tx, nonce: tx.Nonce(), gas: tx.Gas(), route: w.node.routeNamed(resumed.Routes[id])}
 	}
@@ -290,6 +292,15 @@ func (w *worker) step(ctx context.Context, e bundlesender.Event) {
 	}
 	clear(w.last)
 	w.last = w.last[:0]
+	w.note(e, effects)
+	if observed := w.observed; observed != nil { // goes before what waits: a head in between may settle, or take back, what it has seen
+		w.observed = nil
+		w.step(ctx, *observed)
+	}
+}
+
+// note writes down for whoever asks what a step has done.
+func (w *worker) note(e bundlesender.Event, effects []bundlesender.Effect) {
 	now := w.machine.Status()
 	w.status.Lock()
 	defer w.status.Unlock()
@@ -328,6 +339,7 @@ func (w *worker) restartInterval() {
 // onHead looks at what the head says about the key's transactions, if any wait, and steps the machine.
 func (w *worker) onHead(ctx context.Context, update chain.Update) {
 	head := bundlesender.Head{Number: update.Head.Number.Uint64(), Hash: update.Head.Hash()}
+	w.strikeUnmined()
 	w.extendClaims(ctx, head.Number)
 	w.forgetSuspects(ctx)
 	reorged := w.reorged(ctx, update)
