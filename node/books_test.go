@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/big"
 	"testing"
@@ -156,6 +157,42 @@ func TestTheBooksHaveEachTransactionOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A pool's process that has just begun has not read its books back when a builder tells it of a transaction. It is told again when it has:
+// entered into empty books, it would be lost, and the sums before it with it.
+func TestABuilderTellsAPoolThatHasNotReadItsBooksBackAgain(t *testing.T) {
+	t.Parallel()
+	kept := runStore(t)
+	life := func() *Node {
+		n, _ := poolOf(Config{Store: kept}, 0)
+		n.own, n.told = newOwnGas(), func(event.Event) {}
+		n.desk.register = newRegister(&n.config)
+		return n
+	}
+	mined := func(n byte) []event.Event {
+		return []event.Event{event.BundleMined{Tx: common.Hash{n}, Entry: profit.Entry{
+			Transaction: common.Hash{n}, Block: 5, BlockHash: common.Hash{5}, Kind: profit.Bundle, Earned: *uint256.NewInt(uint64(n)),
+		}}}
+	}
+	var n *Node
+	for i := byte(1); i <= 2; i++ {
+		n = life()
+		if err := n.desk.Tell(t.Context(), mined(i)); !errors.Is(err, ErrUnreachable) {
+			t.Fatalf("before it has begun: have %v, want %v", err, ErrUnreachable)
+		}
+		n.recallBooks()
+		n.desk.register.begin(n)
+		if err := n.desk.Tell(t.Context(), mined(i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := kept.Commit(t.Context(), store.DeleteOperations(common.Hash{9})); err != nil { // and so everything before it
+			t.Fatal(err)
+		}
+	}
+	if have := n.books.books.Report(profit.Query{}).Total; have.Bundles != 2 || have.Earned.Uint64() != 1+2 {
+		t.Errorf("have %d bundles that earned %s wei, want 2 and 3", have.Bundles, &have.Earned)
+	}
 }
 
 // The books of the pool's process follow what builders in other processes tell of their transactions, in the order in which they tell

@@ -188,7 +188,11 @@ func (d *desk) Throttle(_ context.Context, entities []common.Address) error {
 
 // Tell implements [BuilderPool]. What another process's transaction has earned goes into the books here, and out of them when its block
 // leaves the chain. Both are told by events, whose order the chain's is: a call beside them could strike what was entered after it.
+// A pool that has just begun has not read back its books yet: it is told again.
 func (d *desk) Tell(_ context.Context, events []event.Event) error {
+	if err := d.register.ready(); err != nil {
+		return err
+	}
 	for _, e := range events {
 		switch e := e.(type) {
 		case event.BundleMined:
@@ -204,10 +208,9 @@ func (d *desk) Tell(_ context.Context, events []event.Event) error {
 
 // enter puts an entry of another process into the books, unless it is there.
 func (n *Node) enter(e profit.Entry) {
-	at := n.head.Load()
-	if at == nil || n.books.has(e.Transaction, e.BlockHash) {
+	if n.books.has(e.Transaction, e.BlockHash) {
 		return
 	}
 	n.own.add(e.Block, e.GasUsed)
-	n.book(&e, at)
+	n.book(&e, n.head.Load())
 }

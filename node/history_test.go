@@ -13,9 +13,9 @@ import (
 	"github.com/holiman/uint256"
 )
 
-// Of the operations that were mined long ago the memory has where, and the store the rest: nobody who asks notices, not even a reorg.
-func TestOperationsThatAreOutOfMemoryAreReadFromTheStore(t *testing.T) {
-	t.Parallel()
+// runStore opens a store of its own and runs its committer, until the test's end.
+func runStore(t *testing.T) *store.Store {
+	t.Helper()
 	kept, err := store.Open(t.TempDir(), store.Meta{ChainID: 1337}, store.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -32,6 +32,13 @@ func TestOperationsThatAreOutOfMemoryAreReadFromTheStore(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return kept
+}
+
+// Of the operations that were mined long ago the memory has where, and the store the rest: nobody who asks notices, not even a reorg.
+func TestOperationsThatAreOutOfMemoryAreReadFromTheStore(t *testing.T) {
+	t.Parallel()
+	kept := runStore(t)
 	n := &Node{config: Config{Store: kept}}
 	with, without := newHistory(100_000, n.readsMined()), newHistory(100_000, (&Node{}).readsMined())
 
