@@ -186,12 +186,59 @@ func TestABuilderTellsAPoolThatHasNotReadItsBooksBackAgain(t *testing.T) {
 		if err := n.desk.Tell(t.Context(), mined(i)); err != nil {
 			t.Fatal(err)
 		}
-		if err := kept.Commit(t.Context(), store.DeleteOperations(common.Hash{9})); err != nil { // and so everything before it
-			t.Fatal(err)
-		}
 	}
 	if have := n.books.books.Report(profit.Query{}).Total; have.Bundles != 2 || have.Earned.Uint64() != 1+2 {
 		t.Errorf("have %d bundles that earned %s wei, want 2 and 3", have.Bundles, &have.Earned)
+	}
+}
+
+// filling is a table that takes no more when it is full.
+type filling struct {
+	memoryTable
+	full bool
+}
+
+var errFull = errors.New("no space left")
+
+func (f *filling) Commit(changes []lease.Change) error {
+	if f.full {
+		return errFull
+	}
+	return f.memoryTable.Commit(changes)
+}
+
+// A builder forgets what the pool has heard: the pool has heard it when it is durable. What was told to a process that died before that is
+// told to the next one.
+func TestABuildersTransactionIsHeardWhenItIsDurable(t *testing.T) {
+	t.Parallel()
+	table := make(memoryTable)
+	for i, life := range []struct {
+		full bool
+		want error
+	}{{true, errFull}, {false, nil}, {false, nil}} { // told twice: it is in the books once
+		fills := &filling{memoryTable: table}
+		kept, err := store.OpenTable(t.Context(), fills, store.Meta{ChainID: 1}, store.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- kept.Run(ctx) }()
+		n, _ := poolOf(Config{Store: kept}, 0)
+		n.own, n.told = newOwnGas(), func(event.Event) {}
+		n.recallBooks()
+		fills.full = life.full
+		mined := event.BundleMined{Tx: common.Hash{1}, Entry: profit.Entry{Transaction: common.Hash{1}, Kind: profit.Bundle}}
+		if err := n.desk.Tell(t.Context(), []event.Event{mined}); !errors.Is(err, life.want) {
+			t.Errorf("life %d: have %v, want %v", i, err, life.want)
+		}
+		if have := n.books.books.Report(profit.Query{}).Total.Bundles; have != 1 {
+			t.Errorf("life %d: have %d bundles in the books, want 1", i, have)
+		}
+		stop()
+		if err := <-ended; !errors.Is(err, life.want) {
+			t.Errorf("life %d ended with %v, want %v", i, err, life.want)
+		}
 	}
 }
 

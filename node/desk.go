@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"baler/chain"
@@ -189,18 +190,28 @@ func (d *desk) Throttle(_ context.Context, entities []common.Address) error {
 // Tell implements [BuilderPool]. What another process's transaction has earned goes into the books here, and out of them when its block
 // leaves the chain. Both are told by events, whose order the chain's is: a call beside them could strike what was entered after it.
 // A pool that has just begun has not read back its books yet: it is told again.
-func (d *desk) Tell(_ context.Context, events []event.Event) error {
+func (d *desk) Tell(ctx context.Context, events []event.Event) error {
 	if err := d.register.ready(); err != nil {
 		return err
 	}
+	books := false
 	for _, e := range events {
 		switch e := e.(type) {
 		case event.BundleMined:
 			d.node.enter(e.Entry)
+			books = true
 		case event.BundleUnmined:
 			d.node.strike(e.Tx)
+			books = true
 		default: // about other things
 		}
+	}
+	if books { // whoever tells it forgets it when this returns
+		if err := d.node.config.Store.Flush(ctx); err != nil {
+			return fmt.Errorf("books: %w", err)
+		}
+	}
+	for _, e := range events {
 		d.node.told(e)
 	}
 	return nil

@@ -75,6 +75,11 @@ func (s *Store) Stats() Stats {
 // Errors: the context's, ErrEnded, ErrReadOnly, or what made the store fail.
 func (s *Store) Commit(ctx context.Context, writes ...Write) error { return s.begin(writes...)(ctx) }
 
+// Flush returns when everything that was handed over before is durable, but for what [Store.EnqueueLater] was given. Errors: as Commit's.
+func (s *Store) Flush(ctx context.Context) error {
+	return s.Commit(ctx, Write{apply: func(*Store, transaction) error { return nil }})
+}
+
 // begin is the first step of Commit: when it returns the writes
 // are handed over, and the function it returns waits for them.
 func (s *Store) begin(writes ...Write) (wait func(context.Context) error) {

@@ -175,7 +175,7 @@ func (f *splitFleet) trouble(t *testing.T, random *rand.Rand, kind int, p *fleet
 }
 
 // Operations are sent to both edges while a seeded script kills, stops and cuts off the processes of a split fleet, one at a time: every
-// operation that was acknowledged is mined once, and the keys are used by one process at a time.
+// operation that was acknowledged is mined once, the keys are used by one process at a time, and the pool's books are those of the chain.
 func TestASplitFleetInTroubleLosesNothing(t *testing.T) {
 	t.Parallel()
 	operations := faultOperations(t)
@@ -225,6 +225,7 @@ func TestASplitFleetInTroubleLosesNothing(t *testing.T) {
 	quota.Store(int64(operations))
 	traffic.wallets.Wait()
 	found := traffic.settled(t, splitKeys)
+	w.checkBooks(t, splitKeys)
 	if quiet := int(traffic.quiet.Load()); found.operations+quiet != operations {
 		t.Errorf("have %d operations acknowledged and %d mined whose answer was lost, want %d in all", found.operations, quiet, operations)
 	}

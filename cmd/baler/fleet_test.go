@@ -129,7 +129,7 @@ func (f *fleet) trouble(t *testing.T, kind int, m *member) (what string, end fun
 }
 
 // Operations are sent while a seeded script kills, stops and cuts off the process that serves, and restarts Redis: every operation that
-// was acknowledged is mined once, and the keys are used by one process at a time.
+// was acknowledged is mined once, the keys are used by one process at a time, and the books are those of the chain.
 func TestAFleetInTroubleLosesNothing(t *testing.T) {
 	t.Parallel()
 	operations := faultOperations(t)
@@ -160,6 +160,7 @@ func TestAFleetInTroubleLosesNothing(t *testing.T) {
 	traffic.wallets.Wait()
 	now = f.settles(t, w, now)
 	found := traffic.settled(t, fleetSenders)
+	w.checkBooks(t, fleetSenders)
 	if quiet := int(traffic.quiet.Load()); found.operations+quiet != operations {
 		t.Errorf("have %d operations acknowledged and %d mined whose answer was lost, want %d in all", found.operations, quiet, operations)
 	}
