@@ -138,7 +138,7 @@ func (m *Machine) step(e Event) {
 	case SendNow:
 		m.onSendNow(e)
 	case ModeSet:
-		m.auto = e.Auto
+		m.onModeSet(e)
 	case PauseSet:
 		m.onPauseSet(e)
 	case CancelNow:

@@ -91,6 +91,16 @@ func (m *Machine) onSendNow(e SendNow) {
 	}
 }
 
+// onModeSet makes a proposal useless that was begun by itself, when only calls may begin one from now on (ERC-7769,
+// debug_bundler_setBundlingMode). What replaces a transaction that waits goes on.
+func (m *Machine) onModeSet(e ModeSet) {
+	if m.auto = e.Auto; m.auto || m.state != Building || len(m.serving) > 0 || !m.floor().IsZero() {
+		return
+	}
+	m.due = false
+	m.outdate()
+}
+
 // onPauseSet makes a proposal in flight useless and answers the manual calls: a paused sender sends no bundle. A submission in
 // flight has left already.
 func (m *Machine) onPauseSet(e PauseSet) {
