@@ -192,11 +192,16 @@ func (n *Node) recallBooks() {
 	n.books.books.Load(entries, accounts)
 }
 
-// strikeUnmined takes out of the books, which are read back by now, what a reorg had taken back when the process died.
-func (w *worker) strikeUnmined() {
+// strikeUnmined takes out of the books, which are read back by now, what a reorg had taken back when the process died. Books of another
+// process are told of all that waits: they know what they have.
+func (w *worker) strikeUnmined(ctx context.Context) {
 	for _, attempt := range w.unmined {
+		if w.node.remote() {
+			_ = w.node.port.Tell(ctx, []event.Event{w.unminedEvent(attempt.ID, attempt.Hash, 0)}) // it is queued there
+			continue
+		}
 		if mined, struck := w.node.strike(attempt.Hash); struck {
-			w.sayUnmined(attempt.ID, attempt.Hash, mined.Block)
+			w.node.sink(w.unminedEvent(attempt.ID, attempt.Hash, mined.Block))
 		}
 	}
 	w.unmined = nil

@@ -195,27 +195,34 @@ func (d *desk) Tell(ctx context.Context, events []event.Event) error {
 		return err
 	}
 	books := false
+	var heard []event.Event
 	for _, e := range events {
 		switch e := e.(type) {
 		case event.BundleMined:
 			d.node.enter(e.Entry)
 			books = true
 		case event.BundleUnmined:
-			d.node.strike(e.Tx)
+			if _, struck := d.node.strike(e.Tx); !struck {
+				continue // nobody here has heard that it was mined
+			}
 			books = true
 		default: // about other things
 		}
+		heard = append(heard, e)
 	}
 	if books { // whoever tells it forgets it when this returns
 		if err := d.node.config.Store.Flush(ctx); err != nil {
 			return fmt.Errorf("books: %w", err)
 		}
 	}
-	for _, e := range events {
+	for _, e := range heard {
 		d.node.told(e)
 	}
 	return nil
 }
+
+// Untold implements [BuilderPool].
+func (d *desk) Untold() bool { return false }
 
 // enter puts an entry of another process into the books, unless it is there.
 func (n *Node) enter(e profit.Entry) {

@@ -449,7 +449,7 @@ func (w *worker) backOff(ctx context.Context, e bundlesender.Backoff) {
 func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 	until := w.node.head.Load().number() + claimBlocks
 	mined, _ := w.node.strike(e.Hash)
-	w.sayUnmined(e.Attempt, e.Hash, mined.Block) // also where it was not in the books here: they may be another process's
+	w.node.sink(w.unminedEvent(e.Attempt, e.Hash, mined.Block)) // also where it was not in the books here: they may be another process's
 	w.ask(ctx, errand{what: "claiming the operations of a transaction that a reorg un-mined", run: func(ctx context.Context) error {
 		return w.node.port.Revive(ctx, w.builder, e.Operations, until)
 	}})
@@ -457,12 +457,12 @@ func (w *worker) revive(ctx context.Context, e bundlesender.Revive) {
 	w.relayAgain(ctx, e.Attempt)
 }
 
-func (w *worker) sayUnmined(id bundlesender.AttemptID, tx common.Hash, block uint64) {
+func (w *worker) unminedEvent(id bundlesender.AttemptID, tx common.Hash, block uint64) event.BundleUnmined {
 	unmined := event.BundleUnmined{Signer: w.key.Address(), Tx: tx, Block: block}
 	if signed, known := w.sent[id]; known {
 		unmined.Nonce = new(signed.nonce)
 	}
-	w.node.sink(unmined)
+	return unmined
 }
 
 // shelve leaves a mined transaction to the journal, if there is one: it is needed again after a reorg alone, and there are as many as a

@@ -65,6 +65,8 @@ type BuilderPool interface {
 
 	// Tell says what happened, in order. The pool's process remembers it as if it had happened there.
 	Tell(ctx context.Context, events []event.Event) error
+	// Untold reports whether something that was to be told has not been heard yet. It waits for nothing.
+	Untold() bool
 	// Attend takes orders until the context ends or the way to the pool breaks; it returns why. process names the one that attends.
 	Attend(ctx context.Context, process string, take func(Order) error) error
 	// Answer says what came of an order.

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	urllib "net/url"
+	"slices"
 	"testing"
 
 	"baler/chain"
@@ -61,13 +62,14 @@ func (r *roles) booked(t *testing.T, bundles uint64) (report *profit.Report) {
 	return report
 }
 
-// steps waits until the bundle sender has acted on the head.
-func (r *roles) steps(t *testing.T) {
+// stepped waits until the bundle senders have acted on the head.
+func stepped(t *testing.T, n *node.Node, on *devchain.Chain) {
 	t.Helper()
-	eventually(t, "the bundle sender sees the head", func() error {
-		report, _ := r.pool.Health(t.Context())
+	head := on.Head().Number.Uint64()
+	eventually(t, fmt.Sprintf("the bundle senders see block %d", head), func() error {
+		report, _ := n.Health(t.Context())
 		health, ok := report.(node.Health)
-		if !ok || len(health.Senders) != 1 || health.Senders[0].Head < r.chain.Head().Number.Uint64() {
+		if !ok || len(health.Senders) == 0 || slices.ContainsFunc(health.Senders, func(s node.SenderHealth) bool { return s.Head < head }) {
 			return fmt.Errorf("have %+v", report)
 		}
 		return nil
@@ -96,7 +98,7 @@ func TestWhatTheBooksHaveMissedIsEnteredHoweverLongTheBundlerWasAway(t *testing.
 	r.startLife(t, leased)
 	for range 3 {
 		r.mine(t, 1)
-		r.steps(t)
+		stepped(t, r.pool, r.chain)
 	}
 	r.stop()
 	r.dir, r.nodeURL = t.TempDir(), ""
@@ -128,7 +130,7 @@ func TestTheBooksLoseWhatAReorgHadTakenBackBeforeADeath(t *testing.T) {
 	r.dir = t.TempDir() // the journal is with the key, the books are not
 	r.startLife(t, leased)
 	r.mine(t, 2)
-	r.steps(t)
+	stepped(t, r.pool, r.chain)
 	r.stop()
 	r.dir = with
 	r.startLife(t, leased)

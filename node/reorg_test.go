@@ -173,6 +173,7 @@ func TestATransactionThatAReorgTakesBackIsSentAgain(t *testing.T) {
 			first, parent := <-sent, s.chain.Head().Number.Uint64()
 			b.mine(t, 1)
 			b.becomes(t, hash, "included", "included")
+			stepped(t, b.node, s.chain)
 			s.chain.Hold(func(*types.Transaction) bool { return true })
 			if err := s.chain.Reorg(t.Context(), parent); err != nil {
 				t.Fatal(err)

@@ -130,6 +130,8 @@ func (b builders) Tell(ctx context.Context, events []event.Event) error {
 	return b.do(func(p node.BuilderPool) error { return p.Tell(ctx, events) })
 }
 
+func (b builders) Untold() bool { return false }
+
 func (b builders) Answer(ctx context.Context, answer node.OrderAnswer) error {
 	return b.do(func(p node.BuilderPool) error { return p.Answer(ctx, answer) })
 }

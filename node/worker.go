@@ -339,7 +339,7 @@ func (w *worker) restartInterval() {
 // onHead looks at what the head says about the key's transactions, if any wait, and steps the machine.
 func (w *worker) onHead(ctx context.Context, update chain.Update) {
 	head := bundlesender.Head{Number: update.Head.Number.Uint64(), Hash: update.Head.Hash()}
-	w.strikeUnmined()
+	w.strikeUnmined(ctx)
 	w.extendClaims(ctx, head.Number)
 	w.forgetSuspects(ctx)
 	reorged := w.reorged(ctx, update)
@@ -357,7 +357,7 @@ func (w *worker) onHead(ctx context.Context, update chain.Update) {
 		}
 		head.Observation = observation
 	}
-	head.Keep = w.gap || len(w.unbooked) > 0
+	head.Keep = w.gap || len(w.unbooked) > 0 || w.node.port.Untold()
 	w.step(ctx, head)
 	w.lookForForeign(ctx)
 	w.recount(ctx, head.Hash)

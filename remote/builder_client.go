@@ -293,6 +293,9 @@ func (p builderPort) Tell(_ context.Context, events []event.Event) error {
 	return nil
 }
 
+// Untold implements [node.BuilderPool].
+func (p builderPort) Untold() bool { return !p.outbox.empty() }
+
 // Answer implements [node.BuilderPool].
 func (p builderPort) Answer(ctx context.Context, answer node.OrderAnswer) error {
 	r := &pb.AnswerRequest{Id: answer.ID, Failed: valid(answer.Failed), Nothing: answer.Nothing}

@@ -56,6 +56,12 @@ func (o *outbox) put(events []event.Event) {
 	}
 }
 
+func (o *outbox) empty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.waiting) == 0
+}
+
 // batch returns what to tell next; nil: nothing.
 func (o *outbox) batch() *pb.TellRequest {
 	o.mu.Lock()
