@@ -110,12 +110,12 @@ func TestTheDemoPrintsATable(t *testing.T) {
 	if url := regexp.MustCompile(`Live page while it runs: http://127\.0\.0\.1:\d+\n`); !url.MatchString(p.stderr.String()) {
 		t.Errorf("have no address of the page in %s", p.stderr.String())
 	}
-	for _, want := range []string{"0.8", "accepted", "included", "bundles", "profit"} {
+	for _, want := range []string{"v0.8", "accepted", "included", "bundles", "profit"} {
 		if !strings.Contains(strings.ToLower(p.stdout.String()), want) {
 			t.Errorf("have the table\n%s\nwant %q in it", p.stdout.String(), want)
 		}
 	}
-	if strings.Contains(p.stdout.String(), "0.7") {
+	if strings.Contains(p.stdout.String(), "v0.7") {
 		t.Errorf("have a version that was not asked for in\n%s", p.stdout.String())
 	}
 }
