@@ -202,10 +202,10 @@ func (d *desk) Tell(ctx context.Context, events []event.Event) error {
 			d.node.enter(e.Entry)
 			books = true
 		case event.BundleUnmined:
+			books = true
 			if _, struck := d.node.strike(e.Tx); !struck {
 				continue // nobody here has heard that it was mined
 			}
-			books = true
 		default: // about other things
 		}
 		heard = append(heard, e)
