@@ -120,12 +120,7 @@ func TestOneSenderMayHaveOnlySoManyOperationsLookedAt(t *testing.T) {
 func TestAWebSocketTakesNoMessageThatCostsMemory(t *testing.T) {
 	t.Parallel()
 	s := serve(t, newFakeBackend(), Config{MaxBatchItems: 3, MaxDepth: 5})
-	conn, answer, err := websocket.DefaultDialer.DialContext(t.Context(), strings.Replace(s.url, "http", "ws", 1), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = answer.Body.Close()
-	t.Cleanup(func() { _ = conn.Close() })
+	conn := dialBare(t, s)
 	say := func(message string) string {
 		t.Helper()
 		if err := conn.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
