@@ -42,10 +42,16 @@ func withoutReceipts(t *testing.T, url string) string {
 	return server.URL
 }
 
-// leased makes a life of a node whose only key, with its journal, is on a server.
-func (r *roles) leased(from *keyServer) func(*node.Config) {
-	return func(c *node.Config) {
-		c.Signers, c.Keys = []signer.Signer{signer.NewPrivateKey(r.chain.Keys()[0])}, from
+// onLeasedKey is a chain with an edge, and what makes a life of a node whose only key, with its journal, is on a server.
+func onLeasedKey(t *testing.T) (r *roles, leased func(*node.Config)) {
+	t.Helper()
+	r = &roles{line: newLine(), dir: t.TempDir()}
+	leases := newKeyServer(t)
+	r.stack = startStackOn(t, devchain.Config{Mining: devchain.Manual}, func(c *node.Config) {
+		c.Signers, c.RemoteEdge = nil, edge{line: r.line}
+	})
+	return r, func(c *node.Config) {
+		c.Signers, c.Keys = []signer.Signer{signer.NewPrivateKey(r.chain.Keys()[0])}, leases
 	}
 }
 
@@ -80,11 +86,7 @@ func stepped(t *testing.T, n *node.Node, on *devchain.Chain) {
 // when the bundle is out of a reorg's reach and the journal is about to forget it.
 func TestWhatTheBooksHaveMissedIsEnteredHoweverLongTheBundlerWasAway(t *testing.T) {
 	t.Parallel()
-	r, leases := &roles{line: newLine(), dir: t.TempDir()}, newKeyServer(t)
-	r.stack = startStackOn(t, devchain.Config{Mining: devchain.Manual}, func(c *node.Config) {
-		c.Signers, c.RemoteEdge = nil, edge{line: r.line}
-	})
-	leased := r.leased(leases)
+	r, leased := onLeasedKey(t)
 	r.startLife(t, leased)
 	r.bundled(t)
 	want := r.booked(t, 1)
@@ -113,11 +115,7 @@ func TestWhatTheBooksHaveMissedIsEnteredHoweverLongTheBundlerWasAway(t *testing.
 // A journal says that a reorg has taken a bundle back, and the process died before the books were durable without it.
 func TestTheBooksLoseWhatAReorgHadTakenBackBeforeADeath(t *testing.T) {
 	t.Parallel()
-	r, leases := &roles{line: newLine(), dir: t.TempDir()}, newKeyServer(t)
-	r.stack = startStackOn(t, devchain.Config{Mining: devchain.Manual}, func(c *node.Config) {
-		c.Signers, c.RemoteEdge = nil, edge{line: r.line}
-	})
-	leased := r.leased(leases)
+	r, leased := onLeasedKey(t)
 	r.startLife(t, leased)
 	f := r.bundled(t)
 	want := r.booked(t, 1)

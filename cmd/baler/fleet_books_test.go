@@ -13,10 +13,7 @@ import (
 // pool's books have it all the same when both are there again.
 func TestABundleThatNobodyCouldBeToldOfIsInTheBooks(t *testing.T) {
 	t.Parallel()
-	f := startSplitFleet(t, startChain(t, interval()))
-	w := chainOnly(f.chain)
-	w.reach(t, f.edges()[0])
-	f.whole(t, w)
+	f, w := wholeSplitFleet(t)
 	a := w.deployedAccounts(t, userop.V07, 1)[0]
 	w.awaitReceipt(t, a.send(t, a.op(t, w.count(t))))
 	w.checkBooks(t, splitKeys)
@@ -50,10 +47,7 @@ func TestABundleThatNobodyCouldBeToldOfIsInTheBooks(t *testing.T) {
 // and once when it is mined again.
 func TestABundleWhoseEndNobodyCouldBeToldLeavesTheBooks(t *testing.T) {
 	t.Parallel()
-	f := startSplitFleet(t, startChain(t, interval()))
-	w := chainOnly(f.chain)
-	w.reach(t, f.edges()[0])
-	f.whole(t, w)
+	f, w := wholeSplitFleet(t)
 	a := w.deployedAccounts(t, userop.V07, 1)[0]
 	w.awaitReceipt(t, a.send(t, a.op(t, w.count(t))))
 	parent := f.chain.Head().Number.Uint64()

@@ -146,6 +146,16 @@ func (f *splitFleet) whole(t *testing.T, w *world) {
 	})
 }
 
+// wholeSplitFleet starts a fleet on a chain of its own, and returns when it is whole, with its first edge as the bundler that is asked.
+func wholeSplitFleet(t *testing.T) (*splitFleet, *world) {
+	t.Helper()
+	f := startSplitFleet(t, startChain(t, interval()))
+	w := chainOnly(f.chain)
+	w.reach(t, f.edges()[0])
+	f.whole(t, w)
+	return f, w
+}
+
 // trouble does something to a process. What it returns ends it.
 func (f *splitFleet) trouble(t *testing.T, random *rand.Rand, kind int, p *fleetPart) (what string, end func()) {
 	t.Helper()
@@ -179,10 +189,7 @@ func (f *splitFleet) trouble(t *testing.T, random *rand.Rand, kind int, p *fleet
 func TestASplitFleetInTroubleLosesNothing(t *testing.T) {
 	t.Parallel()
 	operations := faultOperations(t)
-	f := startSplitFleet(t, startChain(t, interval()))
-	w := chainOnly(f.chain)
-	w.reach(t, f.edges()[0])
-	f.whole(t, w)
+	f, w := wholeSplitFleet(t)
 	accounts := w.deployedAccounts(t, userop.V07, 16)
 	quota := new(atomic.Int64)
 	traffic := startPacedTraffic(t, w, accounts, operations, quota)
